@@ -1,0 +1,42 @@
+"""All that a plugin imports."""
+
+from gatepost.address import Address
+from gatepost.each import AnswerForEach, Each
+from gatepost.entries import Entries
+from gatepost.message import Headers, Message
+from gatepost.notes import Note
+from gatepost.plugin import Plugin, blocking
+from gatepost.protocol.parameters import MailParameters, RcptParameters
+from gatepost.reply import Reply
+from gatepost.session import Endpoint, Recipient, Session, Transaction
+from gatepost.site import Site
+from gatepost.trail import Decision, Result
+from gatepost.verdict import Accept, Answer, Defer, Deny, Heard, Verdict
+
+__all__ = [
+    "Accept",
+    "Address",
+    "Answer",
+    "AnswerForEach",
+    "Decision",
+    "Defer",
+    "Deny",
+    "Each",
+    "Endpoint",
+    "Entries",
+    "Headers",
+    "Heard",
+    "MailParameters",
+    "Message",
+    "Note",
+    "Plugin",
+    "RcptParameters",
+    "Recipient",
+    "Reply",
+    "Result",
+    "Session",
+    "Site",
+    "Transaction",
+    "Verdict",
+    "blocking",
+]

@@ -1,0 +1,102 @@
+"""Session, Transaction, Recipient: what is known so far.  Plain data; the conversation writes it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from gatepost.address import Address
+from gatepost.identifier import new_identifier
+from gatepost.message import Message
+from gatepost.notes import Notes
+from gatepost.protocol.parameters import MailParameters, RcptParameters
+from gatepost.trail import Outcome, Result, Trail
+
+
+class Endpoint(NamedTuple):
+    """One end of a connection: an IP address and a port, or the path of a Unix socket and 0."""
+
+    host: str
+    port: int = 0
+
+    @property
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        """The address as a number; None for a Unix socket."""
+        return _ip(self.host)
+
+    def __str__(self) -> str:
+        if not self.port:
+            return self.host or "unix"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One connection, from banner to goodbye."""
+
+    client: Endpoint
+    server: Endpoint = Endpoint("")
+    listener: str = ""  #: the name of the [[listen]] table that the client came through
+    id: str = field(default_factory=new_identifier)  #: short, sortable, unique
+    started: float = field(default_factory=time.time)  #: seconds since 1970
+    verb: str = ""  #: how the client greeted: HELO, EHLO or LHLO; empty before that
+    hello: str = ""  #: the name that the client gave itself
+    relaying: bool = False  #: may send to any domain
+    allowed: str = ""  #: why this client is exempt from checks; empty: it is not
+    user: str = ""  #: who has authenticated; empty: nobody
+    messages: int = 0  #: transactions begun so far
+    unread: int = 0  #: octets that the client has sent ahead of its turn
+    notes: Notes = field(default_factory=Notes)
+    trail: Trail = field(default_factory=Trail)
+
+    def allow(self, reason: str) -> None:
+        """Exempt the client from plugins that say `unless = ["allowed"]`.
+
+        Being allowed never means being allowed to relay.
+        """
+        self.allowed = reason
+
+    def found(self, plugin: str, outcome: Outcome, text: str = "") -> None:
+        """Put a result that is no verdict on the trail."""
+        self.trail.add(Result(plugin, outcome, text))
+
+
+@dataclass(slots=True, eq=False)
+class Recipient:
+    """One accepted or proposed recipient of a message."""
+
+    address: Address
+    parameters: RcptParameters = field(default_factory=RcptParameters)
+    notes: Notes = field(default_factory=Notes)
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """One message in the making: sender, recipients, parameters, message."""
+
+    session: Session
+    sender: Address
+    parameters: MailParameters = field(default_factory=MailParameters)
+    recipients: list[Recipient] = field(default_factory=list)  #: those accepted so far
+    message: Message = field(default_factory=Message)  #: empty until DATA
+    number: int = 1  #: which message of its session it is
+    notes: Notes = field(default_factory=Notes)
+
+    @property
+    def id(self) -> str:
+        """The session's id, a dot and the number of the message: `k2x81a03c5m2.1`."""
+        return f"{self.session.id}.{self.number}"
+
+
+@lru_cache(maxsize=4096)
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

@@ -1,0 +1,68 @@
+"""The trail of a session: every decision and result, in order, so that all can be explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gatepost.verdict import Verdict
+
+#: Entries that one session keeps; what comes later is only counted.
+TRAIL_LIMIT = 1000
+
+Mode: TypeAlias = Literal["enforce", "later", "report"]
+Outcome: TypeAlias = Literal["pass", "fail", "neutral", "error", "skip"]
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one plugin decided on one hook."""
+
+    plugin: str
+    hook: str
+    verdict: Verdict
+    seconds: float  #: how long the plugin took
+    mode: Mode = "enforce"  #: "later" and "report": it had no effect on this hook
+
+
+@dataclass(slots=True)
+class Result:
+    """What one plugin found out; no verdict follows from it by itself."""
+
+    plugin: str
+    outcome: Outcome
+    text: str = ""
+
+
+class Trail:
+    """Decisions and results of one session, the first `TRAIL_LIMIT` of them."""
+
+    __slots__ = ("_entries", "dropped")
+
+    def __init__(self) -> None:
+        self._entries: list[Decision | Result] = []
+        self.dropped = 0  #: how many entries did not fit
+
+    def add(self, entry: Decision | Result) -> None:
+        """Put an entry at the end."""
+        if len(self._entries) < TRAIL_LIMIT:
+            self._entries.append(entry)
+        else:
+            self.dropped += 1
+
+    def __iter__(self) -> Iterator[Decision | Result]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """The decisions alone, in order."""
+        return [entry for entry in self._entries if isinstance(entry, Decision)]
+
+    @property
+    def results(self) -> list[Result]:
+        """The results alone, in order."""
+        return [entry for entry in self._entries if isinstance(entry, Result)]
