@@ -30,7 +30,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.recipients < FEWEST_RECIPIENTS:
-            raise ValueError(f"recipients: never fewer than {FEWEST_RECIPIENTS} (RFC 5321, 4.5.3.1.8)")
+            raise ValueError(
+                f"recipients: never fewer than {FEWEST_RECIPIENTS} (RFC 5321, 4.5.3.1.8)"
+            )
         if self.line < 512:
             raise ValueError("line: never fewer than 512 octets (RFC 5321, 4.5.3.1.4)")
         if self.text_line < 1000:

@@ -155,7 +155,9 @@ class Plugin:
             if not name.startswith("_") and callable(value) and name not in HOOKS:
                 match = get_close_matches(name, HOOKS, 1)
                 hint = f"; did you mean {match[0]!r}?" if match else ""
-                raise TypeError(f"{cls.__name__}.{name} is no hook{hint} (a helper's name begins with _)")
+                raise TypeError(
+                    f"{cls.__name__}.{name} is no hook{hint} (a helper's name begins with _)"
+                )
 
 
 def blocking(hook: F) -> F:

@@ -63,7 +63,9 @@ class Reply:
         lines = self._wire_lines(LINE_LIMIT - len(status) - 6)
         last = lines.pop()
         text = "".join(f"{self.code}-{status}{line}\r\n" for line in lines)
-        return f"{text}{self.code} {status}{last}\r\n".encode("utf-8" if utf8 else "ascii", "replace")
+        return f"{text}{self.code} {status}{last}\r\n".encode(
+            "utf-8" if utf8 else "ascii", "replace"
+        )
 
     def __bytes__(self) -> bytes:
         return self.encode()

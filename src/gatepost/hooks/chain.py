@@ -1,0 +1,220 @@
+"""Chain: how plugins are asked, told, and passed a value on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from inspect import isawaitable
+from time import perf_counter
+from typing import Any, Literal, TypeVar, overload
+
+from gatepost.each import Each
+from gatepost.hooks.placement import Placement
+from gatepost.hooks.turn import Turn, hold, turns_of
+from gatepost.plugin import HOOKS, Plugin
+from gatepost.session import Recipient, Session, Transaction
+from gatepost.site import Site
+from gatepost.trail import Decision
+from gatepost.verdict import Accept, Defer, Deny, Verdict
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: What it means that a plugin raised an exception, took too long or answered nonsense: it never
+#: opens a door.
+BROKEN = Defer("Internal error", status="4.3.0")
+
+_VERDICTS = frozenset({Accept, Deny, Defer})
+_FOR_EACH = frozenset({"message", "queue"})
+#: Where among a rewriting hook's arguments the value stands that is passed on.
+_REWRITTEN = {"greeting": 1, "capabilities": 1, "argument": 2, "received": 1, "setting": 1}
+
+
+class PluginFailure(Exception):
+    """A plugin broke while it rewrote something that cannot be left as it was."""
+
+
+class Chain:
+    """Plugins in order, ready to be asked."""
+
+    def __init__(self, plugins: Iterable[tuple[Plugin, Placement]]) -> None:
+        self._plugins = tuple(plugins)
+        self._turns: dict[str, tuple[Turn, ...]] = {
+            hook: tuple(turn for pair in self._plugins for turn in turns_of(*pair, hook))
+            for hook in HOOKS
+        }
+
+    def on(self, listener: str) -> Chain:
+        """The chain without the plugins that are not to be asked on a listener."""
+        return Chain(
+            (plugin, placement)
+            for plugin, placement in self._plugins
+            if not placement.listeners or listener in placement.listeners
+        )
+
+    def turns(self, hook: str) -> tuple[Turn, ...]:
+        """Who is asked on a hook, in order."""
+        return self._turns[hook]
+
+    @overload
+    async def ask(  # type: ignore[overload-overlap]  # only the names of these two hooks matter
+        self,
+        hook: Literal["message", "queue"],
+        session: Session,
+        holder: Transaction,
+        *arguments: object,
+    ) -> Verdict | Each | None: ...
+
+    @overload
+    async def ask(
+        self, hook: str, session: Session, holder: Session | Transaction, *arguments: object
+    ) -> Verdict | None: ...
+
+    async def ask(
+        self, hook: str, session: Session, holder: Session | Transaction, *arguments: object
+    ) -> Verdict | Each | None:
+        """The first verdict on a hook; None when nobody has an opinion.
+
+        `holder` is the hook's first argument.
+        """
+        for turn in self._turns[hook]:
+            if turn.placement.unless and turn.excuses(session):
+                continue
+            started = perf_counter()
+            try:
+                answer = turn.method(holder, *arguments)
+                if answer is None:
+                    continue
+                if type(answer) not in _VERDICTS:
+                    answer = _checked(hook, await _settled(turn, answer))
+                    if answer is None:
+                        continue
+            except Exception:
+                if not _still_counts(turn, hook):
+                    continue
+                answer = BROKEN
+            verdict = turn.consequence(answer)
+            seconds = perf_counter() - started
+            if await self._takes_effect(turn, hook, verdict, seconds, session, holder):
+                return verdict
+        return None
+
+    async def tell(self, hook: str, *arguments: object) -> None:
+        """Let every plugin hear of something; what one of them breaks does not stop the next."""
+        for turn in self._turns[hook]:
+            try:
+                heard = turn.method(*arguments)
+                if heard is not None:
+                    await _settled(turn, heard)
+            except Exception:
+                log.exception("%s failed on %s", turn.name, hook)
+
+    async def pass_on(self, hook: str, *arguments: Any) -> Any:
+        """The value that comes out when each plugin in turn has rewritten it.
+
+        Raises PluginFailure when one of them breaks, unless its failures are to be ignored.
+        """
+        position = _REWRITTEN[hook]
+        passed = list(arguments)
+        for turn in self._turns[hook]:
+            value = await self._rewritten(turn, hook, passed)
+            if value is not None:
+                passed[position] = value
+        return passed[position]
+
+    async def routes(self, transaction: Transaction, recipient: Recipient) -> tuple[Recipient, ...]:
+        """Where the copies of one accepted recipient go.
+
+        Raises PluginFailure as `pass_on` does.
+        """
+        recipients: tuple[Recipient, ...] = (recipient,)
+        for turn in self._turns["route"]:
+            routed: list[Recipient] = []
+            for one in recipients:
+                routed += await self._rewritten(turn, "route", [transaction, one]) or (one,)
+            recipients = tuple(routed)
+        return recipients
+
+    async def start(self, site: Site) -> None:
+        """Tell every plugin that the server starts; what one of them raises is passed through."""
+        for turn in self._turns["startup"]:
+            heard = turn.method(site)
+            if heard is not None:
+                await _settled(turn, heard)
+
+    async def _rewritten(self, turn: Turn, hook: str, arguments: list[Any]) -> Any:
+        """What a plugin makes of a value; None when it broke and that is to be ignored."""
+        try:
+            value = turn.method(*arguments)
+            if isawaitable(value):
+                value = await _settled(turn, value)
+            expected = tuple if hook == "route" else type(arguments[_REWRITTEN[hook]])
+            if not isinstance(value, expected):
+                raise TypeError(f"{turn.name} returned {value!r} on {hook}, not {expected}")
+        except Exception as error:
+            if _still_counts(turn, hook):
+                raise PluginFailure(f"{turn.name} failed on {hook}") from error
+            return None
+        return value
+
+    async def _takes_effect(
+        self,
+        turn: Turn,
+        hook: str,
+        verdict: Verdict | Each,
+        seconds: float,
+        session: Session,
+        holder: Session | Transaction,
+    ) -> bool:
+        """Put a verdict on the trail; whether it settles the hook."""
+        mode = turn.placement.mode
+        if mode == "later" and not (turn.holds and isinstance(verdict, Deny | Defer)):
+            mode = "enforce"
+        for one in verdict.verdicts.values() if isinstance(verdict, Each) else (verdict,):
+            decision = Decision(turn.name, hook, one, seconds, mode)
+            session.trail.add(decision)
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("%s %s: %s says %s (%s)", session.id, hook, turn.name, one, mode)
+            if self._turns["decided"]:
+                await self.tell("decided", session, decision)
+        if mode == "later" and isinstance(verdict, Deny | Defer):
+            hold(turn.name, verdict, holder)
+        return mode == "enforce"
+
+
+async def _settled(turn: Turn, answer: Any) -> Any:
+    """What comes of an answer that takes time, within the plugin's time-out.
+
+    A conversation runs outside a task, so that one that never waits costs none; a hook that does
+    wait gets a task of its own, as asyncio and many libraries need one to work.
+    """
+    if not isawaitable(answer):
+        return answer
+    task = asyncio.get_running_loop().create_task(_within(turn.placement.timeout, answer))
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if task.cancelled():  # by the plugin itself: that must not take the connection along
+            raise RuntimeError(f"{turn.name} cancelled itself") from None
+        raise
+    finally:
+        task.cancel()  # where the conversation was given up meanwhile
+
+
+async def _within(seconds: float, answer: Awaitable[T]) -> T:
+    async with asyncio.timeout(seconds):
+        return await answer
+
+
+def _checked(hook: str, answer: Any) -> Verdict | Each | None:
+    kind = type(answer)
+    if answer is None or kind in _VERDICTS or (kind is Each and hook in _FOR_EACH):
+        return answer  # type: ignore[no-any-return]  # its type has just been looked at
+    raise TypeError(f"{answer!r} is no answer on {hook}")
+
+
+def _still_counts(turn: Turn, hook: str) -> bool:
+    """Log a failure of a plugin; whether it is held against the client."""
+    log.exception("%s failed on %s", turn.name, hook)
+    return turn.placement.on_error == "defer"

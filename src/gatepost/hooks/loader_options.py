@@ -1,0 +1,139 @@
+"""The options of a plugin as its source documents them: for `gatepost help` and the manual."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import json
+import re
+import textwrap
+import tokenize
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from typing import Any
+
+from gatepost.entries import Entries
+from gatepost.hooks.loader_values import declared_options
+from gatepost.hooks.loader_words import describe
+
+#: Factories of defaults that always make the same value.
+_EMPTY = (list, tuple, dict, set, frozenset, Entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a plugin, in words."""
+
+    name: str
+    type_text: str  #: as in `must be a list of strings`
+    default_text: str | None  #: as TOML spells it; None: there is no default
+    meaning: str  #: the `#:` comment; empty: there is none
+    required: bool
+
+
+def options_of(kind: type) -> tuple[Option, ...]:
+    """The options of a plugin, or the keys of any dataclass, in their order.
+
+    What an option means is the `#:` comment behind its field, which may go on below it further to
+    the right, or the lines of `#:` above it.  Raises what `declared_options` raises.
+    """
+    if not is_dataclass(kind):
+        return ()
+    meanings: dict[str, str] = {}
+    for parent in reversed(kind.__mro__[:-1]):
+        meanings |= _meanings(parent)
+    by_name: dict[str, Field[Any]] = {field.name: field for field in fields(kind)}
+    return tuple(
+        Option(
+            name,
+            describe(declared.kind)[0],
+            None if declared.required else _default_text(by_name[name]),
+            meanings.get(name, ""),
+            declared.required,
+        )
+        for name, declared in declared_options(kind).items()
+    )
+
+
+# -- Defaults -------------------------------------------------------------------------------------
+
+
+def _default_text(field: Field[Any]) -> str:
+    factory = field.default_factory
+    if factory is MISSING:
+        return _as_toml(field.default)
+    # What any other factory makes may differ from machine to machine.
+    return _as_toml(factory()) if factory in _EMPTY else "computed"
+
+
+def _as_toml(value: object) -> str:
+    """A value as TOML spells it; None, which TOML cannot say, is `unset`."""
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, re.Pattern):
+        value = value.pattern
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, Sequence | Set | Entries) and not isinstance(value, str):
+        items = [_as_toml(item) for item in value]
+        return f"[{', '.join(sorted(items) if isinstance(value, Set) else items)}]"
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+# -- Meanings -------------------------------------------------------------------------------------
+
+
+def _meanings(kind: type) -> dict[str, str]:
+    """The `#:` comment of each field that the class itself declares."""
+    try:
+        source = textwrap.dedent(inspect.getsource(kind))
+        body = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)).body
+        comments = _comments(source)
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError, StopIteration):
+        return {}  # a class made at run time: it has no source to read
+    declared = [node for node in body if isinstance(node, ast.AnnAssign)]
+    return {
+        node.target.id: _meaning(node, comments)
+        for node in declared
+        if isinstance(node.target, ast.Name)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Comment:
+    text: str
+    column: int
+    alone: bool  # on its line
+
+
+def _comments(source: str) -> dict[int, _Comment]:
+    """The `#:` comments of a source by line."""
+    return {
+        token.start[0]: _Comment(
+            token.string.removeprefix("#:").strip(), token.start[1], token.line.lstrip()[0] == "#"
+        )
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT and token.string.startswith("#:")
+    }
+
+
+def _meaning(node: ast.AnnAssign, comments: Mapping[int, _Comment]) -> str:
+    column = node.col_offset
+    above: list[str] = []
+    line = node.lineno - 1
+    while (comment := comments.get(line)) and comment.alone and comment.column <= column:
+        above.insert(0, comment.text)
+        line -= 1
+    last = node.end_lineno or node.lineno
+    beside = [comments[line].text for line in range(node.lineno, last + 1) if line in comments]
+    line = last + 1
+    while (comment := comments.get(line)) and comment.alone and comment.column > column:
+        beside.append(comment.text)
+        line += 1
+    return " ".join(above + beside)

@@ -1,0 +1,107 @@
+"""Which verdict earns which reply, as data: one row a hook, one column a verdict.
+
+A plugin may choose its own words, code and status; what it leaves out is taken from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from gatepost.plugin import HOOKS
+from gatepost.reply import Reply, printable
+from gatepost.verdict import Accept, Defer, Deny, Verdict
+
+
+class Row(NamedTuple):
+    """What one hook's verdicts say to the client."""
+
+    silence: Verdict  #: what it means that no plugin answered
+    accept: str
+    deny: str
+    defer: str
+
+
+# fmt: off
+REPLIES: dict[str, Row] = {
+    # hook          nobody spoke                 Accept                             Deny                                 Defer
+    "connect": Row(Accept(),                    "220 {greeting}",                  "554 5.7.1 You are not welcome here", "421 4.7.0 Come back later"),
+    "helo":    Row(Accept(),                    "250 {me}",                        "550 5.7.1 {name} is not welcome",    "450 4.7.1 Come back later"),
+    "mail":    Row(Accept(),                    "250 2.1.0 {sender} sender ok",    "550 5.7.1 {sender} refused",         "451 4.7.1 {sender} refused for now"),
+    "rcpt":    Row(Deny("We do not relay"),     "250 2.1.5 {recipient} ok",        "550 5.7.1 {recipient} refused",      "450 4.2.1 {recipient} refused for now"),
+    "data":    Row(Accept(),                    "354 End with a dot on a line",    "554 5.7.1 Message refused",          "451 4.7.1 Message refused for now"),
+    "headers": Row(Accept(),                    "250 2.6.0 Headers look fine",     "550 5.7.1 Message refused",          "451 4.7.1 Message refused for now"),
+    "message": Row(Accept(),                    "250 2.6.0 Message looks fine",    "550 5.7.1 Message refused",          "451 4.7.1 Message refused for now"),
+    "queue":   Row(Defer("Nobody took the message"), "250 2.0.0 Queued as {id}",   "554 5.6.0 Message refused",          "451 4.3.0 Message not taken for now"),
+    "rset":    Row(Accept(),                    "250 2.0.0 Ok",                    "550 5.7.1 Not here",                 "450 4.7.1 Not now"),
+    "noop":    Row(Accept(),                    "250 2.0.0 Ok",                    "550 5.7.1 Not here",                 "450 4.7.1 Not now"),
+    "vrfy":    Row(Accept(),                    "252 2.5.0 Send some mail, I will try my best", "550 5.7.1 Not here",    "450 4.7.1 Not now"),
+    "expn":    Row(Deny("Not here", code=502, status="5.5.1"), "250 2.1.5 {text}", "550 5.7.1 Not here",                 "450 4.7.1 Not now"),
+    "help":    Row(Accept(),                    "214 2.0.0 {commands}",            "550 5.7.1 No help",                  "450 4.7.1 Not now"),
+    "quit":    Row(Accept(),                    "221 2.0.0 {me} says goodbye",     "221 2.0.0 {me} says goodbye",        "221 2.0.0 {me} says goodbye"),
+    "unrecognized": Row(Deny(),                 "250 2.0.0 Ok",                    "500 5.5.2 Command not recognized",   "450 4.5.1 Not now"),
+}
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A reply whose blanks are filled in later; one without blanks is a reply already."""
+
+    code: int
+    status: str
+    text: str
+    final: bool
+    constant: Reply | None
+
+    @classmethod
+    def parse(cls, line: str) -> Template:
+        """Read a template as it will stand on the wire: `550 5.7.1 {recipient} refused`."""
+        reply = Reply.parse(line)
+        return cls(
+            reply.code, reply.status, reply.text, reply.final, None if "{" in line else reply
+        )
+
+    def fill(self, words: Mapping[str, object]) -> Reply:
+        """The reply with the words in its blanks; they may be foreign text."""
+        if self.constant is not None:
+            return self.constant
+        text = self.text.format_map(words)
+        return Reply(self.code, self.status, printable(text), self.final)
+
+
+_TEMPLATES: dict[tuple[str, type[Verdict]], Template] = {
+    (hook, kind): Template.parse(line)
+    for hook, row in REPLIES.items()
+    for kind, line in ((Accept, row.accept), (Deny, row.deny), (Defer, row.defer))
+}
+#: The hooks on which plugins decide.
+DECISIONS = tuple(name for name, manner in HOOKS.items() if manner == "decide")
+
+
+def reply_to(hook: str, verdict: Verdict | None, words: Mapping[str, object]) -> Reply:
+    """The reply that a verdict on a hook earns; None stands for silence."""
+    if verdict is None:
+        verdict = REPLIES[hook].silence
+    standard = _TEMPLATES[hook, type(verdict)].fill(words)
+    match verdict:
+        case Accept(text=""):
+            return standard
+        case Accept(text=text):
+            return replace(standard, text=printable(text))
+        case Deny() | Defer():
+            return _worded(standard, verdict) if verdict != type(verdict)() else standard
+
+
+def _worded(standard: Reply, verdict: Deny | Defer) -> Reply:
+    text = printable(verdict.text) or standard.text
+    if standard.positive:  # QUIT cannot be refused; a plugin may still choose the words
+        return replace(standard, text=text)
+    code = verdict.code or standard.code
+    return Reply(
+        code,
+        verdict.status or standard.status,
+        text,
+        final=verdict.disconnect or standard.final or code == 421,
+    )

@@ -1,0 +1,89 @@
+"""Turn: one plugin's place in the order of those who are asked on one hook."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from gatepost.each import Each
+from gatepost.hooks.placement import Exemption, Placement
+from gatepost.notes import Note
+from gatepost.plugin import HOOKS, Plugin
+from gatepost.session import Session, Transaction
+from gatepost.verdict import Accept, Defer, Deny, Verdict
+
+#: Refusals that plugins with `mode = "later"` hold against a session or a transaction, by plugin.
+HELD: Note[tuple[tuple[str, Deny | Defer], ...]] = Note(())
+
+_EXEMPT: dict[Exemption, Callable[[Session], bool]] = {
+    "relay": lambda session: session.relaying,
+    "allowed": lambda session: session.allowed != "",
+    "authenticated": lambda session: session.user != "",
+}
+_MOMENTS = tuple(HOOKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whom to call, and what follows from the answer."""
+
+    name: str
+    method: Callable[..., Any]
+    placement: Placement
+    holds: bool = False  #: a refusal here is held back, for a later hook to pronounce
+
+    def excuses(self, session: Session) -> bool:
+        """Whether the plugin does not judge this session."""
+        return any(_EXEMPT[exemption](session) for exemption in self.placement.unless)
+
+    def consequence(self, verdict: Verdict | Each) -> Verdict | Each:
+        """The verdict as the configuration wants it: softened, or with a hang-up."""
+        if isinstance(verdict, Each):
+            return Each({who: self._of_one(one) for who, one in verdict.verdicts.items()})
+        return self._of_one(verdict)
+
+    def _of_one(self, verdict: Verdict) -> Verdict:
+        if isinstance(verdict, Deny) and self.placement.soften:
+            status = f"4{verdict.status[1:]}" if verdict.status else ""
+            verdict = Defer(verdict.text, status=status, disconnect=verdict.disconnect)
+        if not isinstance(verdict, Accept) and self.placement.disconnect:
+            verdict = replace(verdict, disconnect=True)
+        return verdict
+
+
+def turns_of(plugin: Plugin, placement: Placement, hook: str) -> list[Turn]:
+    """The turns of one plugin on one hook: its own, and one to pronounce what it held back."""
+    name = placement.name or placement.use
+    turns: list[Turn] = []
+    if placement.mode == "later" and placement.pronounce == hook:
+        turns.append(Turn(name, partial(_pronounce, name), placement))
+    if getattr(type(plugin), hook) is not getattr(Plugin, hook):
+        method = getattr(plugin, hook)
+        if getattr(method, "__blocking__", False):
+            method = partial(_in_thread, method)
+        turns.append(Turn(name, method, placement, holds=_is_before_pronouncing(hook, placement)))
+    return turns
+
+
+def hold(name: str, verdict: Deny | Defer, holder: Session | Transaction) -> None:
+    """Remember a refusal, in the place of an earlier one of the same plugin."""
+    others = tuple(held for held in holder.notes[HELD] if held[0] != name)
+    holder.notes[HELD] = (*others, (name, verdict))
+
+
+def _pronounce(name: str, transaction: Transaction, *_: object) -> Deny | Defer | None:
+    held = dict((*transaction.session.notes[HELD], *transaction.notes[HELD]))
+    return held.get(name)
+
+
+def _is_before_pronouncing(hook: str, placement: Placement) -> bool:
+    return placement.mode == "later" and (
+        _MOMENTS.index(hook) < _MOMENTS.index(placement.pronounce)
+    )
+
+
+def _in_thread(method: Callable[..., Any], *arguments: object) -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().run_in_executor(None, method, *arguments)

@@ -1,0 +1,246 @@
+"""The grammar of commands: how a line becomes an event (RFC 5321, 4.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gatepost.address import Address, InvalidAddress
+from gatepost.protocol.events import (
+    Auth,
+    Bdat,
+    Data,
+    Ehlo,
+    Event,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Line,
+    Mail,
+    Malformed,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    Unrecognized,
+    Vrfy,
+    XClient,
+)
+from gatepost.protocol.extensions import EXTENSION_OF_VERB
+from gatepost.protocol.parameters import (
+    InvalidParameter,
+    parse_mail_parameters,
+    parse_rcpt_parameters,
+)
+from gatepost.reply import Reply
+
+#: The longest BDAT that can be counted without doubt; a longer one ends the session.
+_CHUNK_DIGITS = 18
+
+_PATH = re.compile(r' *<((?:[^"<>]|"(?:[^"\\]|\\.)*")*)>(.*)')
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:-]{1,255}\]")
+_MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
+
+LONG_LINE = Reply(500, "5.5.2", "Line too long")
+STRAY_LINE_END = Reply(500, "5.5.2", "Lines end with CR LF, and only with that", final=True)
+NOT_ASCII = Reply(500, "5.5.2", "Commands are ASCII")
+NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented")
+NOT_MAIL = Reply(521, "5.7.0", "This is a mail server", final=True)
+
+
+class Context(NamedTuple):
+    """What the meaning of a line depends on."""
+
+    offered: frozenset[str]  #: the keywords of the extensions in force
+    lmtp: bool = False
+    utf8: bool = False  #: whether MAIL asked for SMTPUTF8 (RFC 6531, 3.4)
+
+
+def split(line: bytes) -> Line | Malformed:
+    """A command line as its verb, in capitals, and the text behind it."""
+    try:
+        text = line.decode("ascii")
+    except UnicodeDecodeError:
+        text = line.decode("utf-8", "replace")
+        verb, _, rest = text.partition(" ")
+        if verb.upper() not in _TAKES_UTF8 or "\ufffd" in rest:
+            return Malformed(_foreign(verb) or NOT_ASCII)
+        return Line(verb.upper(), rest)
+    verb, _, rest = text.partition(" ")
+    return Line(verb.upper(), rest)
+
+
+def parse(line: Line, context: Context) -> Event:
+    """What a command line means; Malformed when it means nothing."""
+    verb, text = line.verb, line.text
+    row = VERBS.get(verb)
+    if row is None or row.only_in not in ("", "lmtp" if context.lmtp else "smtp"):
+        return _unknown(verb, text)
+    if EXTENSION_OF_VERB.get(verb, "") not in context.offered and verb in EXTENSION_OF_VERB:
+        return Malformed(NOT_IMPLEMENTED)
+    if not text.isprintable():
+        return Malformed(Reply(501, row.status, "Control characters have no place in a command"))
+    return row.parse(text.rstrip(" "), context) or Malformed(
+        Reply(501, row.status, f"Syntax: {row.usage}")
+    )
+
+
+def _unknown(verb: str, text: str) -> Event:
+    if verb in _KNOWN_BUT_NOT_HERE:
+        return Malformed(NOT_IMPLEMENTED)
+    if foreign := _foreign(verb):
+        return Malformed(foreign)
+    if not (verb + text).isprintable():
+        return Malformed(Reply(500, "5.5.2", "Control characters have no place in a command"))
+    return Unrecognized(verb, text)
+
+
+def _foreign(verb: str) -> Reply | None:
+    """A reply to those who speak another protocol: every word of it may be an attack (ALPACA)."""
+    return NOT_MAIL if verb.upper() in _FOREIGN or verb.startswith(_FOREIGN_STARTS) else None
+
+
+def _parse_helo(text: str, _: Context) -> Event | None:
+    return Helo(text) if _NAME.fullmatch(text) else None
+
+
+def _parse_ehlo(text: str, _: Context) -> Event | None:
+    return Ehlo(text) if _NAME.fullmatch(text) else None
+
+
+def _parse_lhlo(text: str, _: Context) -> Event | None:
+    return Lhlo(text) if _NAME.fullmatch(text) else None
+
+
+def _parse_mail(text: str, context: Context) -> Event | None:
+    if text[:5].upper() != "FROM:" or (path := _PATH.fullmatch(text, 5)) is None:
+        return None
+    try:
+        parameters = parse_mail_parameters(path[2], context.offered)
+        return Mail(Address.parse(path[1], utf8=parameters.smtputf8), parameters)
+    except InvalidParameter as error:
+        return Malformed(Reply(error.code, error.status, str(error)))
+    except InvalidAddress as error:
+        return _bad_address(error, "5.1.7")
+
+
+def _parse_rcpt(text: str, context: Context) -> Event | None:
+    if text[:3].upper() != "TO:" or (path := _PATH.fullmatch(text, 3)) is None:
+        return None
+    if not path[1]:  # the null path is no recipient
+        return None
+    try:
+        parameters = parse_rcpt_parameters(path[2], context.offered)
+        return Rcpt(Address.parse(path[1], utf8=context.utf8), parameters)
+    except InvalidParameter as error:
+        return Malformed(Reply(error.code, error.status, str(error)))
+    except InvalidAddress as error:
+        return _bad_address(error, "5.1.3")
+
+
+def _bad_address(error: InvalidAddress, status: str) -> Malformed:
+    if error.status == "5.6.7":  # RFC 6531, 3.5: not without SMTPUTF8
+        return Malformed(Reply(553, "5.6.7", str(error)))
+    return Malformed(Reply(501, status, str(error)))
+
+
+def _parse_data(text: str, _: Context) -> Event | None:
+    return None if text else Data()
+
+
+def _parse_bdat(text: str, _: Context) -> Event | None:
+    size, _blank, last = text.partition(" ")
+    if not (size.isascii() and size.isdigit()) or last.upper() not in ("", "LAST"):
+        # How many octets follow is unknown, so nothing behind this line can be trusted.
+        return Malformed(Reply(501, "5.5.4", "Syntax: BDAT size [LAST]", final=True))
+    if len(size) > _CHUNK_DIGITS:
+        return Malformed(Reply(552, "5.3.4", "Chunk too big", final=True))
+    return Bdat(int(size), last != "")
+
+
+def _parse_rset(text: str, _: Context) -> Event | None:
+    return None if text else Rset()
+
+
+def _parse_quit(text: str, _: Context) -> Event | None:
+    return None if text else Quit()
+
+
+def _parse_noop(text: str, _: Context) -> Event | None:
+    return Noop(text)
+
+
+def _parse_help(text: str, _: Context) -> Event | None:
+    return Help(text)
+
+
+def _parse_vrfy(text: str, _: Context) -> Event | None:
+    return Vrfy(text) if text else None
+
+
+def _parse_expn(text: str, _: Context) -> Event | None:
+    return Expn(text) if text else None
+
+
+def _parse_starttls(text: str, _: Context) -> Event | None:
+    return None if text else StartTls()
+
+
+def _parse_auth(text: str, _: Context) -> Event | None:
+    mechanism, blank, initial = text.partition(" ")
+    if not _MECHANISM.fullmatch(mechanism) or " " in initial or (blank and not initial):
+        return None
+    return Auth(mechanism.upper(), initial if blank else None)
+
+
+def _parse_xclient(text: str, _: Context) -> Event | None:
+    pairs = [word.partition("=") for word in text.split()]
+    if not pairs or not all(name.isalpha() and equals and value for name, equals, value in pairs):
+        return None
+    return XClient(tuple((name.upper(), value) for name, _equals, value in pairs))
+
+
+class Verb(NamedTuple):
+    """One command: how its argument is parsed, and what is said when it cannot be."""
+
+    parse: Callable[[str, Context], Event | None]
+    usage: str
+    status: str = "5.5.4"
+    only_in: str = ""  #: "smtp" or "lmtp"; empty: in both
+
+
+# fmt: off
+VERBS: dict[str, Verb] = {
+    "HELO":     Verb(_parse_helo,     "HELO name", only_in="smtp"),
+    "EHLO":     Verb(_parse_ehlo,     "EHLO name", only_in="smtp"),
+    "LHLO":     Verb(_parse_lhlo,     "LHLO name", only_in="lmtp"),
+    "MAIL":     Verb(_parse_mail,     "MAIL FROM:<address> [parameters]", "5.1.7"),
+    "RCPT":     Verb(_parse_rcpt,     "RCPT TO:<address> [parameters]",   "5.1.3"),
+    "DATA":     Verb(_parse_data,     "DATA"),
+    "BDAT":     Verb(_parse_bdat,     "BDAT size [LAST]"),
+    "RSET":     Verb(_parse_rset,     "RSET"),
+    "NOOP":     Verb(_parse_noop,     "NOOP [text]"),
+    "QUIT":     Verb(_parse_quit,     "QUIT"),
+    "VRFY":     Verb(_parse_vrfy,     "VRFY mailbox"),
+    "EXPN":     Verb(_parse_expn,     "EXPN list"),
+    "HELP":     Verb(_parse_help,     "HELP [command]"),
+    "STARTTLS": Verb(_parse_starttls, "STARTTLS"),
+    "AUTH":     Verb(_parse_auth,     "AUTH mechanism [initial-response]"),
+    "XCLIENT":  Verb(_parse_xclient,  "XCLIENT attribute=value ..."),
+}
+# fmt: on
+
+#: Commands of other RFCs that no server of today carries out.
+_KNOWN_BUT_NOT_HERE = frozenset(
+    {"ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "BURL", "XFORWARD"}
+)
+#: First words of other protocols.
+_FOREIGN = frozenset(
+    "GET POST PUT HEAD DELETE OPTIONS CONNECT PATCH TRACE PRI USER PASS CAPA LOGIN".split()
+)
+#: First octets of other protocols: SSH, and the ClientHello of TLS.
+_FOREIGN_STARTS = ("SSH-", "\x16\x03")
+_TAKES_UTF8 = frozenset({"MAIL", "RCPT", "VRFY", "EXPN"})

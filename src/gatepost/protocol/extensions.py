@@ -1,0 +1,65 @@
+"""The extensions of SMTP: which commands each brings, and who turns it on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Extension(NamedTuple):
+    """One keyword of the EHLO reply."""
+
+    keyword: str
+    rfc: str
+    turned_on_by: str
+    verbs: tuple[str, ...] = ()  #: commands that are not implemented where it is not offered
+
+
+# fmt: off
+EXTENSIONS = (
+    Extension("PIPELINING",          "RFC 2920",      "the server, always"),
+    Extension("SIZE",                "RFC 1870",      "the server: limits.message_size"),
+    Extension("8BITMIME",            "RFC 6152",      "the server, always"),
+    Extension("SMTPUTF8",            "RFC 6531",      "the server, always"),
+    Extension("CHUNKING",            "RFC 3030",      "the server, always",                         ("BDAT",)),
+    Extension("ENHANCEDSTATUSCODES", "RFC 2034",      "the server, always"),
+    Extension("LIMITS",              "RFC 9422",      "the server: limits.recipients, limits.messages"),
+    Extension("HELP",                "RFC 5321",      "the server, always"),
+    Extension("STARTTLS",            "RFC 3207",      "a listener with a certificate",              ("STARTTLS",)),
+    Extension("AUTH",                "RFC 4954",      "a plugin that can check credentials",        ("AUTH",)),
+    Extension("XCLIENT",             "Postfix",       "a listener that trusts the client",          ("XCLIENT",)),
+    Extension("BINARYMIME",          "RFC 3030",      "a plugin whose next hop takes it"),
+    Extension("DSN",                 "RFC 3461",      "a plugin that writes the notifications"),
+    Extension("REQUIRETLS",          "RFC 8689",      "a plugin whose next hop takes it"),
+    Extension("FUTURERELEASE",       "RFC 4865",      "a plugin that holds messages back"),
+    Extension("DELIVERBY",           "RFC 2852",      "a plugin that keeps the deadline"),
+    Extension("MT-PRIORITY",         "RFC 6710",      "a plugin that minds priorities"),
+)
+# fmt: on
+
+#: Which extension must be offered for a command to be implemented.
+EXTENSION_OF_VERB = {
+    verb: extension.keyword for extension in EXTENSIONS for verb in extension.verbs
+}
+
+
+def core_capabilities(*, message_size: int, recipients: int, messages: int) -> tuple[str, ...]:
+    """The lines of the EHLO reply that the server itself honours.
+
+    `message_size` is in octets, 0 for no limit; `recipients` are of a message, `messages` of a
+    connection.
+    """
+    return (
+        "PIPELINING",
+        f"SIZE {message_size}",
+        "8BITMIME",
+        "SMTPUTF8",
+        "CHUNKING",
+        "ENHANCEDSTATUSCODES",
+        f"LIMITS MAILMAX={messages} RCPTMAX={recipients}",
+        "HELP",
+    )
+
+
+def keywords(lines: tuple[str, ...]) -> frozenset[str]:
+    """The keywords that the lines of an EHLO reply offer, in capitals."""
+    return frozenset(line.partition(" ")[0].upper() for line in lines)

@@ -1,0 +1,220 @@
+"""The strict lexer: only CRLF ends a line, and only CRLF.CRLF ends a message.
+
+What a lenient reader takes for a line end, an attacker takes for a second message; see "SMTP
+smuggling", CVE-2023-51764 and its kin.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from io import IncrementalNewlineDecoder
+
+_END = b"\r\n.\r\n"
+_STRAY_LF = re.compile(rb"(?<!\r)\n")
+_STRAY_CR = re.compile(rb"\r(?!\n)")
+
+
+class Flaw(Enum):
+    """What is wrong with a line or a message."""
+
+    LONG_LINE = auto()
+    STRAY_LINE_END = auto()
+    TLS_HELLO = auto()  #: a ClientHello where a command should be; its sender waits for an answer
+
+
+class LineBuffer:
+    """Octets that were received and are not understood yet.
+
+    It holds no more than one line over the limit plus what was appended last.
+    """
+
+    __slots__ = ("_limit", "_octets", "_skipping", "_start")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._octets = b""
+        self._start = 0
+        self._skipping = False
+
+    def __len__(self) -> int:
+        return len(self._octets) - self._start
+
+    def append(self, octets: bytes) -> None:
+        """Take what was received."""
+        if self._octets:
+            self._octets = self._octets[self._start :] + octets
+            self._start = 0
+        else:
+            self._octets = octets
+
+    def take(self) -> bytes:
+        """All octets as they are."""
+        octets = self._octets[self._start :] if self._start else self._octets
+        self.clear()
+        return octets
+
+    def clear(self) -> None:
+        """Forget everything that is not read yet."""
+        self._octets = b""
+        self._start = 0
+
+    def line(self) -> bytes | Flaw | None:
+        """The next line without its CRLF, what is wrong with it, or None when more is needed."""
+        start = self._start
+        end = self._octets.find(b"\r\n", start)
+        if end < 0:
+            return self._unfinished_line()
+        line = self._octets[start:end]
+        self._start = end + 2
+        if self._start == len(self._octets):
+            self.clear()
+        if self._skipping or len(line) + 2 > self._limit:
+            self._skipping = False
+            return Flaw.LONG_LINE
+        return Flaw.STRAY_LINE_END if b"\n" in line else line
+
+    def _unfinished_line(self) -> Flaw | None:
+        if self._octets.startswith(b"\x16\x03", self._start):
+            return Flaw.TLS_HELLO
+        if self._octets.find(b"\n", self._start) >= 0:  # it would wait for a CRLF for ever
+            return Flaw.STRAY_LINE_END
+        if self._skipping or len(self) > self._limit:
+            self._skipping = True
+            ends_in_cr = self._octets.endswith(b"\r")
+            self.clear()
+            self._octets = b"\r" if ends_in_cr else b""
+        return None
+
+
+class TextFilter:
+    """Watches the text of a message go by, in any split: stray line ends and long lines.
+
+    A flawed text is swallowed from where the flaw is seen; with `repair`, stray LFs become CRLF
+    and stray CRs blanks instead.
+    """
+
+    __slots__ = ("_decoder", "_held", "_limit", "_line", "_repair", "_strays", "flaw")
+
+    def __init__(self, limit: int, *, repair: bool = False) -> None:
+        # Of all that CPython offers this sees CR, LF and CRLF apart in one pass over the octets;
+        # counting each of them takes three.
+        self._decoder = IncrementalNewlineDecoder(None, translate=False)
+        self._limit = limit
+        self._line = 0  #: octets since the last LF
+        self._repair = repair
+        self._strays = False
+        self._held = b""
+        self.flaw: Flaw | None = None
+
+    def filter(self, text: bytes) -> bytes:
+        """The next octets, as they may be kept."""
+        self._decoder.decode(text.decode("latin-1"))
+        if self._decoder.newlines not in (None, "\r\n"):
+            self._strays = True
+        if self._strays and not self._repair:
+            self.flaw = Flaw.STRAY_LINE_END
+        elif self.flaw is None and self._has_long_line(text):
+            self.flaw = Flaw.LONG_LINE
+        if self.flaw is not None:
+            return b""
+        return self._mended(text) if self._repair else text
+
+    def end(self) -> bytes:
+        """The text is over: a CR that stands last is a stray one."""
+        self._decoder.decode("", final=True)
+        if self._decoder.newlines not in (None, "\r\n") and not self._repair:
+            self.flaw = Flaw.STRAY_LINE_END
+        held, self._held = self._held, b""
+        return b" " if held else b""
+
+    def _mended(self, text: bytes) -> bytes:
+        text = self._held + text
+        self._held = b"\r" if text.endswith(b"\r") else b""
+        text = text[: len(text) - len(self._held)]
+        return _STRAY_CR.sub(b" ", _STRAY_LF.sub(b"\r\n", text)) if self._strays else text
+
+    def _has_long_line(self, text: bytes) -> bool:
+        """Stride from line end to line end, as far as one line may reach."""
+        start = -self._line
+        while start + self._limit < len(text):
+            line_end = text.rfind(b"\n", max(start, 0), start + self._limit)
+            if line_end < 0:
+                return True
+            start = line_end + 1
+        line_end = text.rfind(b"\n", max(start, 0))
+        self._line = len(text) - (line_end + 1 if line_end >= 0 else start)
+        return False
+
+
+class ChunkReader:
+    """Reads the octets of one BDAT as they are (RFC 3030, 2)."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    @property
+    def ended(self) -> bool:
+        """Whether all octets have been read."""
+        return not self._left
+
+    def read(self, received: bytes) -> tuple[bytes, bytes]:
+        """Take octets; return those of the chunk, and those behind its end."""
+        content, behind = received[: self._left], received[self._left :]
+        self._left -= len(content)
+        return content, behind
+
+
+class DataReader:
+    """Reads a message up to CRLF.CRLF and unstuffs its dots (RFC 5321, 4.5.2), in any split."""
+
+    __slots__ = ("_held", "_lead", "ended")
+
+    def __init__(self) -> None:
+        # The CRLF behind DATA counts as the one before the dot, but not as part of the message.
+        self._held = b"\r\n"
+        self._lead = 2
+        self.ended = False
+
+    def read(self, received: bytes) -> tuple[bytes, bytes]:
+        """Take octets; return those of the message, and those behind its end."""
+        octets = self._held + received
+        self._held = b""
+        dot = octets.find(b"\r\n.") if b"." in octets else -1
+        if dot < 0:
+            self._held = _beginning_of_end(octets)
+            return self._content(octets[: len(octets) - len(self._held)]), b""
+        return self._read_dots(octets, dot)
+
+    def _read_dots(self, octets: bytes, dot: int) -> tuple[bytes, bytes]:
+        pieces: list[bytes] = []
+        start = 0
+        while dot >= 0:
+            behind = octets[dot + 3 : dot + 5]
+            pieces.append(octets[start : dot + 2])
+            start = dot + 3
+            if behind == b"\r\n":
+                self.ended = True
+                return self._content(b"".join(pieces)), octets[dot + 5 :]
+            if behind in (b"", b"\r"):
+                self._held = octets[dot:]
+                pieces[-1] = pieces[-1][:-2]
+                return self._content(b"".join(pieces)), b""
+            dot = octets.find(b"\r\n.", start)
+        self._held = _beginning_of_end(octets[start:])
+        pieces.append(octets[start : len(octets) - len(self._held)])
+        return self._content(b"".join(pieces)), b""
+
+    def _content(self, octets: bytes) -> bytes:
+        if self._lead and octets:
+            octets, self._lead = octets[self._lead :], 0
+        return octets
+
+
+def _beginning_of_end(octets: bytes) -> bytes:
+    """The octets at the end of a piece with which CRLF.CRLF may begin."""
+    if octets.endswith(b"\r\n"):
+        return b"\r\n"
+    return b"\r" if octets.endswith(b"\r") else b""

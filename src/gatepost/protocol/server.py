@@ -1,0 +1,216 @@
+"""The server's side of SMTP and LMTP: bytes in, events out, replies in, bytes out.
+
+No sockets, no clock, no plugins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gatepost.protocol.commands import (
+    LONG_LINE,
+    NOT_MAIL,
+    STRAY_LINE_END,
+    Context,
+    parse,
+    split,
+)
+from gatepost.protocol.events import (
+    Bdat,
+    Chunk,
+    Connected,
+    Data,
+    EndOfChunk,
+    EndOfData,
+    Event,
+    Line,
+    Mail,
+    Malformed,
+    Spoiled,
+)
+from gatepost.protocol.lines import ChunkReader, DataReader, Flaw, LineBuffer, TextFilter
+from gatepost.protocol.states import State, in_turn, out_of_turn, state_after
+from gatepost.reply import Reply
+
+_LINE_FLAWS = {
+    Flaw.LONG_LINE: LONG_LINE,
+    Flaw.STRAY_LINE_END: STRAY_LINE_END,
+    Flaw.TLS_HELLO: NOT_MAIL,
+}
+_TEXT_FLAWS = {
+    Flaw.LONG_LINE: Reply(554, "5.6.0", "The message has a line that is too long"),
+    # What stands behind such a message may be a second one, smuggled in: it is never parsed.
+    Flaw.STRAY_LINE_END: Reply(
+        550, "5.5.2", "The message has a bare CR or LF; lines end with CR LF", final=True
+    ),
+}
+_AT_REST = frozenset({State.HELLO, State.READY, State.TURNED_AWAY, State.CLOSED})
+
+
+class ServerProtocol:
+    """One session as its bytes tell it.
+
+    `line_limit` and `text_line_limit` are octets of a command line and of a line of a message,
+    each with its CRLF.  With `repair`, stray CR and LF in a message are mended, not refused.  With
+    `verbatim`, a command comes as a `Line` first, to be given back to `understand`.
+    """
+
+    __slots__ = (
+        "_at_end",
+        "_filter",
+        "_input",
+        "_lmtp",
+        "_pending",
+        "_reader",
+        "_repair",
+        "_text_line_limit",
+        "_utf8",
+        "_verbatim",
+        "offered",
+        "state",
+    )
+
+    def __init__(
+        self,
+        *,
+        lmtp: bool = False,
+        line_limit: int = 2048,
+        text_line_limit: int = 65_536,
+        repair: bool = False,
+        verbatim: bool = False,
+    ) -> None:
+        self.state = State.CONNECT
+        self.offered: frozenset[str] = frozenset()  #: keywords of the extensions in force
+        self._lmtp = lmtp
+        self._input = LineBuffer(line_limit)
+        self._text_line_limit = text_line_limit
+        self._repair = repair
+        self._verbatim = verbatim
+        self._pending: Event | None = None
+        self._utf8 = False  #: whether MAIL asked for SMTPUTF8
+        self._reader: DataReader | ChunkReader | None = None  #: while octets of a message arrive
+        self._at_end: Event = EndOfData()  #: what it means that the reader has come to its end
+        self._filter: TextFilter | None = None  #: from the first octet of a message to its last
+
+    @property
+    def unread(self) -> int:
+        """Octets received that no event has told of yet."""
+        return len(self._input)
+
+    @property
+    def receiving(self) -> bool:
+        """Whether octets of a message arrive, as opposed to command lines."""
+        return self._reader is not None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no message is under way."""
+        return self.state in _AT_REST
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the client; `next_event` makes sense of them."""
+        if self.state is not State.CLOSED:
+            self._input.append(data)
+
+    def next_event(self) -> Event | None:
+        """The next thing that the client did; None when more bytes are needed."""
+        if self._pending is not None:
+            raise RuntimeError(f"{self._pending} has not been answered")
+        if self._reader is not None:
+            return self._read_text(self._reader)
+        if self.state is State.CONNECT:
+            return self._await_reply(Connected())
+        if self.state is State.CLOSED:
+            return None
+        line = self._input.line()
+        if line is None:
+            return None
+        if isinstance(line, Flaw):
+            return self._await_reply(Malformed(_LINE_FLAWS[line]))
+        command = split(line)
+        if self._verbatim or isinstance(command, Malformed):
+            return self._await_reply(command)
+        return self.understand(command)
+
+    def understand(self, line: Line) -> Event:
+        """The event that a line amounts to; it takes the place of a pending `Line`."""
+        self._pending = None
+        event = parse(line, Context(self.offered, self._lmtp, self._utf8))
+        if not in_turn(self.state, event):
+            refused = self._refused(event)
+            if not isinstance(event, Bdat):
+                return self._await_reply(refused)
+            # The octets of a refused chunk are still read, and never parsed (RFC 3030, 2).
+            self._reader, self._at_end, self._filter = ChunkReader(event.size), refused, None
+            return Chunk(b"")
+        if isinstance(event, Bdat):
+            return self._begin_chunk(event)
+        return self._await_reply(event)
+
+    def reply(self, reply: Reply, *more: Reply) -> bytes:
+        """Answer the last event; the reply decides where the session goes from here.
+
+        LMTP answers the end of a message with several replies, one a recipient (RFC 2033, 4.2).
+        """
+        event, self._pending = self._pending, None
+        if event is None:
+            raise RuntimeError("nothing to answer")
+        if isinstance(event, Data) and not reply.positive:
+            reply = self._ending_if_ahead(reply)
+        elif isinstance(event, Mail):
+            self._utf8 = reply.positive and event.parameters.smtputf8
+        octets = b"".join(one.encode(utf8=self._utf8) for one in (reply, *more))
+        self.state = state_after(self.state, event, reply)
+        if self.state is State.DATA:
+            self._filter = self._new_filter()
+            self._reader, self._at_end = DataReader(), EndOfData()
+        elif self.state in _AT_REST:
+            self._filter, self._utf8 = None, False
+        return octets
+
+    def close(self) -> None:
+        """Read nothing more, whatever arrives."""
+        self.state = State.CLOSED
+        self._reader = None
+        self._input.clear()
+
+    def _await_reply(self, event: Event) -> Event:
+        self._pending = event
+        return event
+
+    def _refused(self, event: Event) -> Malformed:
+        refusal = out_of_turn(self.state, event)
+        if isinstance(event, Data):
+            refusal = self._ending_if_ahead(refusal)
+        return Malformed(refusal)
+
+    def _ending_if_ahead(self, refusal: Reply) -> Reply:
+        """A refusal of DATA ends the session of a client that did not wait for it.
+
+        The message that stands behind the DATA must not be taken for commands.
+        """
+        return replace(refusal, final=True) if self._input else refusal
+
+    def _begin_chunk(self, event: Bdat) -> Event:
+        self._reader = ChunkReader(event.size)
+        self._at_end = EndOfData() if event.last else EndOfChunk()
+        if self._filter is None:
+            self._filter = self._new_filter()
+        return event
+
+    def _new_filter(self) -> TextFilter:
+        return TextFilter(self._text_line_limit, repair=self._repair)
+
+    def _read_text(self, reader: DataReader | ChunkReader) -> Event | None:
+        if not reader.ended:
+            content, behind = reader.read(self._input.take())
+            self._input.append(behind)
+            if content and self._filter is not None and (text := self._filter.filter(content)):
+                return Chunk(text)
+            if not reader.ended:
+                return None
+        if isinstance(self._at_end, EndOfData) and self._filter and (rest := self._filter.end()):
+            return Chunk(rest)
+        self._reader = None
+        flaw = self._filter.flaw if self._filter else None
+        return self._await_reply(Spoiled(_TEXT_FLAWS[flaw]) if flaw else self._at_end)

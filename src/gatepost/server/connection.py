@@ -1,0 +1,242 @@
+"""Connection: one client's transport: bounded buffers both ways, clocks, and its conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, cast
+
+from gatepost.reply import Reply
+from gatepost.server.connections import Connections
+from gatepost.server.conversation import Conversation
+from gatepost.session import Endpoint, Session
+
+log = logging.getLogger(__name__)
+
+#: Octets that a client may send ahead while a hook waits; beyond them it is not read.
+AHEAD = 65_536
+#: Octets of a message that must arrive within `limits.data_timeout`.
+PROGRESS = 65_536
+#: Seconds that a client has to take its last reply.
+GOODBYE = 10.0
+
+TIMED_OUT = Reply(421, "4.4.2", "Time is over", final=True)
+SHUTTING_DOWN = Reply(421, "4.3.2", "The server is going down", final=True)
+
+
+class Connection(asyncio.Protocol):
+    """Joins a transport to a conversation.
+
+    It steps the conversation's coroutine itself: a session whose hooks never wait costs no task
+    and no switch.  What a hook waits for is a future, and stepping goes on when it is done.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_connections",
+        "_conversation",
+        "_coroutine",
+        "_deadline",
+        "_draining",
+        "_ended_input",
+        "_limits",
+        "_listener",
+        "_lost",
+        "_new_conversation",
+        "_progress",
+        "_session_end",
+        "_transport",
+        "_writable",
+    )
+
+    def __init__(
+        self,
+        listener: str,
+        connections: Connections,
+        new_conversation: Callable[[Session], Conversation],
+        clock: Callable[[], float],
+    ) -> None:
+        self._listener = listener
+        self._connections = connections
+        self._new_conversation = new_conversation
+        self._clock = clock
+        self._coroutine: Coroutine[asyncio.Future[Any], None, None] | None = None
+        self._deadline = math.inf  #: when the client has been silent for too long
+        self._session_end = math.inf
+        self._progress = 0  #: octets of the message since the deadline was put off
+        self._writable: asyncio.Future[None] | None = None  #: while the client does not read
+        self._ended_input = False
+        self._draining = False
+        self._lost = False
+
+    # -- What the transport calls -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self._transport = cast(asyncio.Transport, transport)
+        client = _endpoint(transport.get_extra_info("peername"))
+        session = Session(client, _endpoint(transport.get_extra_info("sockname")), self._listener)
+        self._conversation = self._new_conversation(session)
+        self._limits = self._conversation.limits
+        refusal = self._connections.admit(self, client.host if client.port else "")
+        if refusal is not None:
+            self._hang_up(refusal)
+            return
+        self._session_end = self._clock() + self._limits.session_timeout
+        self._start(self._converse())
+
+    def data_received(self, data: bytes) -> None:
+        """The client has sent something."""
+        conversation = self._conversation
+        if conversation.over:
+            return  # it is only waited for that the client takes its last reply
+        conversation.receive_data(data)
+        if conversation.receiving:
+            self._progress += len(data)
+            if self._progress >= PROGRESS:
+                self._put_off_deadline()
+        if self._coroutine is None:
+            self._start(self._converse())
+        elif conversation.session.unread > AHEAD:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has said is still answered."""
+        self._ended_input = True
+        if self._coroutine is None or not self._conversation.more:
+            self._transport.close()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read its replies: it gets no more until it does."""
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone, for whatever reason."""
+        self._lost = True
+        self._connections.leave(self)
+        if self._coroutine is not None and not self._conversation.committed:
+            coroutine, self._coroutine = self._coroutine, None
+            coroutine.close()  # and with it what its hook waits for
+        if self._coroutine is None:
+            self._start(self._conversation.end())
+
+    # -- What the clock and the server call -------------------------------------------------------
+
+    def expire(self, now: float) -> None:
+        """Hang up on a client that has been silent for too long, or has stayed for too long."""
+        if self._conversation.over:
+            if now >= self._deadline:
+                self._transport.abort()
+        elif self._coroutine is None or self._writable is not None:
+            if now >= self._deadline or now >= self._session_end:
+                self._hang_up(TIMED_OUT)
+
+    def drain(self) -> None:
+        """Hang up as soon as no message is under way."""
+        self._draining = True
+        if self._coroutine is None and self._conversation.between_messages:
+            self._hang_up(SHUTTING_DOWN)
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._transport.abort()
+
+    # -- The conversation -------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        """Answer all that has arrived."""
+        conversation, transport = self._conversation, self._transport
+        while True:
+            octets = await conversation.respond()
+            if self._lost:
+                await conversation.end()
+                return
+            if octets:
+                transport.write(octets)
+                self._put_off_deadline()
+            if conversation.over:
+                self._say_goodbye()
+                return
+            if not conversation.more:
+                break
+            await self._others_turn()
+        if self._ended_input:
+            transport.close()
+        elif self._draining and conversation.between_messages:
+            self._hang_up(SHUTTING_DOWN)
+        else:
+            transport.resume_reading()
+
+    async def _others_turn(self) -> None:
+        """Wait until the client reads, or else until others have had their turn."""
+        if (future := self._writable) is None:
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            loop.call_soon(future.set_result, None)
+        await future
+
+    def _start(self, coroutine: Coroutine[asyncio.Future[Any], None, None]) -> None:
+        self._coroutine = coroutine
+        self._step(coroutine)
+
+    def _step(
+        self,
+        coroutine: Coroutine[asyncio.Future[Any], None, None],
+        _: asyncio.Future[Any] | None = None,
+    ) -> None:
+        """Run the coroutine until it is through, or waits for a future."""
+        if coroutine is not self._coroutine:
+            return  # it was given up while it waited
+        try:
+            future = coroutine.send(None)
+        except StopIteration:
+            self._coroutine = None
+        except Exception:
+            log.exception("%s: the conversation broke", self._conversation.session.id)
+            self._coroutine = None
+            self._transport.abort()
+        else:
+            future.add_done_callback(partial(self._step, coroutine))
+
+    def _put_off_deadline(self) -> None:
+        limits, self._progress = self._limits, 0
+        receiving = self._conversation.receiving
+        self._deadline = self._clock() + (
+            limits.data_timeout if receiving else limits.command_timeout
+        )
+
+    def _hang_up(self, reply: Reply) -> None:
+        self._transport.write(self._conversation.close(reply))
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """Close, but give the client time to take what was said last.
+
+        To close with input unread would make the kernel reset the connection, and the reply might
+        never be seen; so the client's own end is awaited.
+        """
+        self._deadline = self._clock() + GOODBYE
+        transport = self._transport
+        if self._ended_input or not transport.can_write_eof():
+            transport.close()
+        else:
+            transport.write_eof()
+            transport.resume_reading()
+
+
+def _endpoint(name: object) -> Endpoint:
+    """What the transport calls an address: a tuple for TCP, a path for a Unix socket."""
+    if isinstance(name, tuple):
+        host = str(name[0]).partition("%")[0]
+        return Endpoint(host.removeprefix("::ffff:"), int(name[1]))
+    return Endpoint(str(name or ""))

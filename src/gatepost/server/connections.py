@@ -1,0 +1,80 @@
+"""Connections: all that are open here; who may come in, who has been silent for too long."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol
+
+from gatepost.limits import Limits
+from gatepost.reply import Reply
+
+#: Seconds between two looks at the clocks of all connections.
+SWEEP_INTERVAL = 1.0
+
+TOO_MANY = Reply(421, "4.7.0", "Too many connections", final=True)
+TOO_MANY_FROM_YOU = Reply(421, "4.7.0", "Too many connections from your address", final=True)
+
+
+class Timed(Protocol):
+    """What the clock is held against."""
+
+    def expire(self, now: float) -> None:
+        """Hang up if it is time to."""
+
+    def drain(self) -> None:
+        """Say goodbye as soon as no message is under way."""
+
+    def abort(self) -> None:
+        """Hang up at once."""
+
+
+class Connections:
+    """The open connections of one process.
+
+    One look at all of them each second costs less than a timer for each, in time and in memory.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._open: dict[Timed, str] = {}
+        self._from_address: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Timed]:
+        return iter(tuple(self._open))
+
+    def admit(self, connection: Timed, address: str) -> Reply | None:
+        """Let a client in, or say why not; `address` is empty for Unix sockets."""
+        if len(self._open) >= self._limits.connections:
+            return TOO_MANY
+        if address and self._from_address[address] >= self._limits.connections_per_address:
+            return TOO_MANY_FROM_YOU
+        self._open[connection] = address
+        self._from_address[address] += 1
+        return None
+
+    def leave(self, connection: Timed) -> None:
+        """Forget a connection; harmless for one that was never admitted."""
+        address = self._open.pop(connection, None)
+        if address is not None:
+            self._from_address[address] -= 1
+            if not self._from_address[address]:
+                del self._from_address[address]
+
+    def sweep(self, now: float) -> None:
+        """Hang up on those whose time is over; `now` is in seconds of the event loop's clock."""
+        for connection in self:
+            connection.expire(now)
+
+    def drain(self) -> None:
+        """Ask all to leave when their message is done."""
+        for connection in self:
+            connection.drain()
+
+    def abort(self) -> None:
+        """Hang up on all."""
+        for connection in self:
+            connection.abort()

@@ -1,0 +1,330 @@
+"""One client, from banner to goodbye: events become hooks, verdicts become replies."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
+from gatepost.hooks.replies import reply_to
+from gatepost.limits import Limits
+from gatepost.message import Message
+from gatepost.protocol.commands import VERBS
+from gatepost.protocol.events import (
+    Bdat,
+    Chunk,
+    Connected,
+    Data,
+    Ehlo,
+    EndOfChunk,
+    EndOfData,
+    Event,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Line,
+    Mail,
+    Malformed,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    Spoiled,
+    Unrecognized,
+    Vrfy,
+)
+from gatepost.protocol.extensions import EXTENSION_OF_VERB, core_capabilities, keywords
+from gatepost.protocol.server import ServerProtocol
+from gatepost.protocol.states import State
+from gatepost.reply import Reply
+from gatepost.server.patience import Patience
+from gatepost.server.reception import TOO_BIG, TOO_MANY_RECIPIENTS, Reception
+from gatepost.session import Session, Transaction
+from gatepost.site import Site
+
+#: Events that are answered before other clients get a turn.
+BATCH = 100
+
+TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages on one connection", final=True)
+
+_NOTHING: dict[str, object] = {"greeting": "", "sender": ""}
+_Replies: TypeAlias = Reply | tuple[Reply, ...] | None
+
+
+class Conversation:
+    """Bytes in, bytes out; in between the plugins are asked."""
+
+    __slots__ = (
+        "_chain",
+        "_ended",
+        "_lmtp",
+        "_patience",
+        "_protocol",
+        "_reception",
+        "_site",
+        "more",
+        "session",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        chain: Chain,
+        site: Site,
+        *,
+        lmtp: bool = False,
+        repair: bool = False,
+    ) -> None:
+        self.session = session
+        self.more = True  #: whether something that arrived is still to be answered
+        self._chain = chain
+        self._site = site
+        self._lmtp = lmtp
+        self._protocol = ServerProtocol(
+            lmtp=lmtp,
+            line_limit=site.limits.line,
+            text_line_limit=site.limits.text_line,
+            repair=repair,
+            verbatim=bool(chain.turns("argument")),
+        )
+        self._patience = Patience(site.limits)
+        self._reception: Reception | None = None
+        self._ended = False
+
+    @property
+    def limits(self) -> Limits:
+        """How much the client may ask for."""
+        return self._site.limits
+
+    @property
+    def over(self) -> bool:
+        """Whether everything is said."""
+        return self._protocol.state is State.CLOSED
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a message is arriving, as opposed to commands."""
+        return self._protocol.receiving
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether no message is under way."""
+        return self._protocol.at_rest
+
+    @property
+    def committed(self) -> bool:
+        """Whether some plugin may be taking a message right now: this is not to be broken off."""
+        return self._reception is not None and self._reception.committed
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what the client sent."""
+        self._protocol.receive_data(data)
+        self.session.unread = self._protocol.unread
+        self.more = True
+
+    async def respond(self) -> bytes:
+        """What to send back; `more` tells whether it is to be asked again at once."""
+        out = bytearray()
+        for _ in range(BATCH):
+            event = self._protocol.next_event()
+            if event is None:
+                self.more = False
+                break
+            if isinstance(event, Line):
+                event = await self._understood(event)
+            self.session.unread = self._protocol.unread
+            if (replies := await self._answer(event)) is not None:
+                out += await self._reply(event, replies)
+        return bytes(out)
+
+    async def end(self) -> None:
+        """The connection is gone: tell those who listen, once."""
+        if self._ended:
+            return
+        self._ended = True
+        self._protocol.close()
+        await self._drop_reception()
+        await self._chain.tell("disconnect", self.session)
+
+    def close(self, reply: Reply) -> bytes:
+        """The server has had enough: what to send before it hangs up."""
+        self._protocol.close()
+        self.more = False
+        return bytes(reply)
+
+    async def _answer(self, event: Event) -> _Replies:
+        try:
+            return await _ANSWERS[type(event)](self, event)
+        except PluginFailure:
+            return reply_to("connect" if isinstance(event, Connected) else "mail", BROKEN, _NOTHING)
+
+    async def _understood(self, line: Line) -> Event:
+        try:
+            text = await self._chain.pass_on("argument", self.session, line.verb, line.text)
+        except PluginFailure:
+            return Malformed(reply_to("mail", BROKEN, _NOTHING))
+        return self._protocol.understand(Line(line.verb, text))
+
+    async def _reply(self, event: Event, replies: Reply | tuple[Reply, ...]) -> bytes:
+        if isinstance(replies, Reply):
+            replies = (self._patience.judge(event, replies),)
+        octets = self._protocol.reply(*replies)
+        if self._reception is not None and self._protocol.at_rest:
+            await self._drop_reception()
+        return octets
+
+    async def _drop_reception(self) -> None:
+        if self._reception is not None:
+            reception, self._reception = self._reception, None
+            await reception.over()
+
+    async def _ask(self, hook: str, *arguments: object, **words: object) -> Reply:
+        verdict = await self._chain.ask(hook, self.session, self.session, *arguments)
+        return reply_to(hook, verdict, words)
+
+    async def _setting(self, name: str, value: int, event: Mail | None = None) -> int:
+        """A limit of the configuration, as plugins will have it."""
+        if not self._chain.turns("setting"):
+            return value
+        sender = event.sender if event else None
+        size: int = await self._chain.pass_on("setting", name, value, sender)
+        return size
+
+    async def _connected(self, _: Connected) -> Reply:
+        greeting = f"{self._site.hostname} {'LMTP' if self._lmtp else 'ESMTP'}"
+        if self._chain.turns("greeting"):
+            greeting = await self._chain.pass_on("greeting", self.session, greeting)
+        return await self._ask("connect", greeting=greeting)
+
+    async def _helo(self, event: Helo | Ehlo | Lhlo) -> Reply:
+        """A greeting; it begins the session anew, unless it is refused (RFC 5321, 4.1.4)."""
+        session, before = self.session, self.session.verb
+        session.verb = type(event).__name__.upper()
+        reply = await self._ask("helo", event.name, name=event.name, me=self._site.hostname)
+        if not reply.positive:
+            session.verb = before
+            return reply
+        session.hello = event.name
+        words = reply.text.removeprefix(self._site.hostname).strip()
+        first_line = f"{self._site.hostname} {words}".strip()
+        offered: tuple[str, ...] = ()
+        if not isinstance(event, Helo):
+            offered = await self._capabilities()
+        self._protocol.offered = keywords(offered)
+        return Reply(250, "", "\n".join((first_line, *offered)))
+
+    async def _capabilities(self) -> tuple[str, ...]:
+        limits = self._site.limits
+        offered = core_capabilities(
+            message_size=await self._setting("message_size", limits.message_size),
+            recipients=limits.recipients,
+            messages=limits.messages,
+        )
+        if self._chain.turns("capabilities"):
+            offered = await self._chain.pass_on("capabilities", self.session, offered)
+        return offered
+
+    async def _mail(self, event: Mail) -> Reply:
+        session, limits = self.session, self._site.limits
+        session.messages += 1
+        if session.messages > limits.messages:
+            return TOO_MANY_MESSAGES
+        message_size = await self._setting("message_size", limits.message_size, event)
+        if 0 < message_size < (event.parameters.size or 0):
+            return TOO_BIG
+        transaction = Transaction(
+            session,
+            event.sender,
+            event.parameters,
+            message=Message(memory=limits.memory, header_limit=limits.header_size),
+            number=session.messages,
+        )
+        verdict = await self._chain.ask("mail", session, transaction, event.sender)
+        reply = reply_to("mail", verdict, {"sender": event.sender})
+        self._reception = Reception(
+            transaction,
+            self._chain,
+            self._site,
+            lmtp=self._lmtp,
+            message_size=message_size,
+            recipients=await self._setting("recipients", limits.recipients, event),
+        )
+        if not reply.positive:
+            await self._drop_reception()
+        return reply
+
+    async def _rcpt(self, event: Rcpt) -> Reply:
+        reception = self._open_reception()
+        reply = await reception.rcpt(event)
+        if reply is TOO_MANY_RECIPIENTS and reception.overshot:
+            self._patience.lose()
+        return reply
+
+    async def _data(self, _: Data) -> Reply:
+        return await self._open_reception().data()
+
+    async def _bdat(self, event: Bdat) -> None:
+        await self._open_reception().bdat(event)
+
+    async def _chunk(self, event: Chunk) -> None:
+        if self._reception is not None:  # a chunk that was out of turn belongs to no message
+            await self._reception.chunk(event)
+
+    async def _end_of_chunk(self, _: EndOfChunk) -> Reply:
+        return self._open_reception().end_of_chunk()
+
+    async def _end_of_data(self, _: EndOfData) -> tuple[Reply, ...]:
+        return await self._open_reception().end()
+
+    async def _spoiled(self, event: Spoiled) -> tuple[Reply, ...]:
+        return await self._open_reception().spoiled(event.reply)
+
+    async def _plain(self, event: Rset | Noop | Vrfy | Expn | Help | Quit) -> Reply:
+        """A command on which its hook has the only say."""
+        words = {"me": self._site.hostname, "text": event.text, "commands": self._commands()}
+        return await self._ask(type(event).__name__.lower(), event.text, **words)
+
+    async def _unrecognized(self, event: Unrecognized) -> Reply:
+        return await self._ask("unrecognized", event.verb, event.text)
+
+    async def _malformed(self, event: Malformed) -> Reply:
+        return event.reply
+
+    def _commands(self) -> str:
+        """What HELP tells: the commands that are implemented here."""
+        here = [
+            verb
+            for verb, row in VERBS.items()
+            if row.only_in in ("", "lmtp" if self._lmtp else "smtp")
+            and EXTENSION_OF_VERB.get(verb, "CHUNKING") in (*self._protocol.offered, "CHUNKING")
+        ]
+        return f"Commands: {' '.join(here)}"
+
+    def _open_reception(self) -> Reception:
+        assert self._reception is not None, "the protocol lets this through only after MAIL"
+        return self._reception
+
+
+_ANSWERS: dict[type[Event], Callable[[Conversation, Any], Awaitable[_Replies]]] = {
+    Connected: Conversation._connected,
+    Helo: Conversation._helo,
+    Ehlo: Conversation._helo,
+    Lhlo: Conversation._helo,
+    Mail: Conversation._mail,
+    Rcpt: Conversation._rcpt,
+    Data: Conversation._data,
+    Bdat: Conversation._bdat,
+    Chunk: Conversation._chunk,
+    EndOfChunk: Conversation._end_of_chunk,
+    EndOfData: Conversation._end_of_data,
+    Spoiled: Conversation._spoiled,
+    Rset: Conversation._plain,
+    Noop: Conversation._plain,
+    Vrfy: Conversation._plain,
+    Expn: Conversation._plain,
+    Help: Conversation._plain,
+    Quit: Conversation._plain,
+    Unrecognized: Conversation._unrecognized,
+    Malformed: Conversation._malformed,
+}

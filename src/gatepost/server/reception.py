@@ -1,0 +1,249 @@
+"""Reception: one message is taken in, from MAIL to the reply behind its last octet."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from typing import Literal
+
+from gatepost.each import Each
+from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
+from gatepost.hooks.replies import reply_to
+from gatepost.protocol.events import Bdat, Chunk, Rcpt
+from gatepost.received import received_field, transmission_type
+from gatepost.reply import Reply
+from gatepost.session import Recipient, Transaction
+from gatepost.site import Site
+from gatepost.verdict import Accept, Defer
+
+log = logging.getLogger(__name__)
+
+TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
+TOO_BIG = Reply(552, "5.3.4", "Message too big")
+LOOP = Reply(554, "5.4.6", "The message goes round in circles")
+BIG_HEADER = Reply(554, "5.6.0", "The header is too big")
+NO_ROOM = Reply(452, "4.3.1", "No room for the message now")
+CHUNK_TAKEN = Reply(250, "2.0.0", "Chunk taken")
+
+#: The recipients of an SMTP message fared differently, and it can be told one thing only.
+MIXED = Reply(451, "4.3.0", "Not all recipients could be served")
+INTERNAL_ERROR = reply_to("queue", BROKEN, {"id": ""})
+
+
+class Reception:
+    """The transaction of a conversation, and the questions that it puts to the plugins."""
+
+    __slots__ = (
+        "_chain",
+        "_heard_headers",
+        "_lmtp",
+        "_message_size",
+        "_most_recipients",
+        "_refusal",
+        "_routes",
+        "_site",
+        "_tried",
+        "committed",
+        "transaction",
+    )
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        chain: Chain,
+        site: Site,
+        *,
+        lmtp: bool,
+        message_size: int,
+        recipients: int,
+    ) -> None:
+        self.transaction = transaction
+        self.committed = False  #: whether some plugin may be taking the message right now
+        self._chain = chain
+        self._site = site
+        self._lmtp = lmtp
+        self._message_size = message_size
+        self._most_recipients = recipients
+        self._tried = 0
+        self._routes: dict[Recipient, tuple[Recipient, ...]] = {}  #: accepted, and where it goes
+        self._refusal: Reply | None = None  #: what the end of the message will be told
+        self._heard_headers = False
+
+    @property
+    def overshot(self) -> bool:
+        """Whether the client has tried twice as many recipients as it may."""
+        return self._tried > 2 * self._most_recipients
+
+    async def rcpt(self, event: Rcpt) -> Reply:
+        """One more recipient is proposed."""
+        transaction = self.transaction
+        self._tried += 1
+        if len(self._routes) >= self._most_recipients:
+            return TOO_MANY_RECIPIENTS
+        recipient = Recipient(event.recipient, event.parameters)
+        if self._chain.turns("setting") and await self._is_too_big_for(recipient):
+            return TOO_BIG
+        reply = await self._ask("rcpt", recipient, recipient=recipient)
+        if reply.positive:
+            copies = await self._chain.routes(transaction, recipient)
+            self._routes[recipient] = copies
+            transaction.recipients += copies
+        return reply
+
+    async def data(self) -> Reply:
+        """The client asks to send the message."""
+        return await self._ask("data")
+
+    async def bdat(self, event: Bdat) -> None:
+        """A chunk of the message is announced; a refusal is told when it is in."""
+        begun = self._heard_headers or self.transaction.message.size
+        if self._refusal is None and not begun:
+            reply = await self._ask("data")
+            self._refusal = None if reply.positive else reply
+        if self._exceeds(event.size):
+            self._refuse(TOO_BIG)
+
+    async def chunk(self, event: Chunk) -> None:
+        """Some octets of the message are in; those of a refused one are forgotten at once."""
+        if self._refusal is not None:
+            return
+        if self._exceeds(len(event.content)):
+            self._refuse(TOO_BIG)
+            return
+        message = self.transaction.message
+        try:
+            message.append(event.content)
+        except OSError as error:
+            log.error("%s: cannot keep the message: %s", self.transaction.id, error)
+            self._refuse(NO_ROOM)
+            return
+        if message.oversized_header:
+            self._refuse(BIG_HEADER)
+        elif message.headers_complete and not self._heard_headers:
+            await self._hear_headers()
+
+    def end_of_chunk(self) -> Reply:
+        """A BDAT that was not the last is in."""
+        return self._refusal or CHUNK_TAKEN
+
+    async def end(self) -> tuple[Reply, ...]:
+        """The message is in: ask who takes it; one reply, or in LMTP one for each recipient."""
+        self.transaction.message.finish()
+        if self._refusal is None and not self._heard_headers:
+            await self._hear_headers()
+        if self._refusal is not None:
+            return await self._answered(self._alike(self._refusal))
+        try:
+            return await self._answered(await self._hand_over())
+        except PluginFailure:
+            return await self._answered(self._alike(INTERNAL_ERROR))
+
+    async def spoiled(self, reply: Reply) -> tuple[Reply, ...]:
+        """The message is in and broken."""
+        return await self._answered(self._alike(self._refusal or reply))
+
+    async def over(self) -> None:
+        """The transaction is over, finished or not."""
+        await self._chain.tell("reset", self.transaction)
+        self.transaction.message.drop()
+
+    async def _hear_headers(self) -> None:
+        self._heard_headers = True
+        if self.transaction.message.headers.count("Received") >= self._site.limits.received:
+            self._refuse(LOOP)
+            return
+        reply = await self._ask("headers")
+        if not reply.positive:
+            self._refuse(reply)
+
+    async def _hand_over(self) -> tuple[Reply, ...]:
+        """Put a whole message to `message` and `queue`."""
+        await self._add_received()
+        transaction = self.transaction
+        replies = await self._ask_for_each("message")
+        willing = [who for who, reply in replies.items() if reply.positive]
+        if len(willing) < len(replies) and not self._lmtp:
+            return (combined(replies.values()) or MIXED,)
+        if willing:
+            transaction.recipients = willing
+            self.committed = True
+            replies |= await self._ask_for_each("queue")
+            self.committed = False
+        if not self._lmtp:
+            return (combined(replies.values()) or self._nobody_needs_it(),)
+        return tuple(
+            combined([replies[copy] for copy in copies]) or self._nobody_needs_it()
+            for copies in self._routes.values()
+        )
+
+    async def _ask_for_each(self, hook: Literal["message", "queue"]) -> dict[Recipient, Reply]:
+        transaction = self.transaction
+        verdict = await self._chain.ask(hook, transaction.session, transaction)
+        if isinstance(verdict, Each):
+            return {
+                who: reply_to(hook, verdict.verdicts.get(who, Defer()), self._words())
+                for who in transaction.recipients
+            }
+        return dict.fromkeys(transaction.recipients, reply_to(hook, verdict, self._words()))
+
+    async def _add_received(self) -> None:
+        transaction, session = self.transaction, self.transaction.session
+        only = next(iter(self._routes)) if len(self._routes) == 1 else None
+        field = received_field(
+            hello=session.hello,
+            client_host=session.client.host,
+            server=self._site.hostname,
+            protocol=transmission_type(
+                verb=session.verb,
+                tls=False,
+                authenticated=session.user != "",
+                smtputf8=transaction.parameters.smtputf8,
+            ),
+            identifier=transaction.id,
+            recipient=only.address.mailbox if only else "",
+            date=time.time(),
+        )
+        if self._chain.turns("received"):
+            field = await self._chain.pass_on("received", transaction, field)
+        transaction.message.headers.prepend("Received", field)
+
+    async def _ask(self, hook: str, *arguments: object, **words: object) -> Reply:
+        transaction = self.transaction
+        verdict = await self._chain.ask(hook, transaction.session, transaction, *arguments)
+        return reply_to(hook, verdict, words)
+
+    async def _answered(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
+        await self._chain.tell("queued", self.transaction, replies[0])
+        return replies
+
+    async def _is_too_big_for(self, recipient: Recipient) -> bool:
+        size: int = await self._chain.pass_on(
+            "setting", "message_size", self._message_size, recipient.address
+        )
+        return 0 < size < (self.transaction.parameters.size or 0)
+
+    def _exceeds(self, more: int) -> bool:
+        return 0 < self._message_size < self.transaction.message.size + more
+
+    def _refuse(self, reply: Reply) -> None:
+        self._refusal = reply
+        self.transaction.message.drop()
+
+    def _alike(self, reply: Reply) -> tuple[Reply, ...]:
+        return (reply,) * len(self._routes) if self._lmtp else (reply,)
+
+    def _nobody_needs_it(self) -> Reply:
+        """The reply for recipients that were routed to nowhere."""
+        return reply_to("queue", Accept(), self._words())
+
+    def _words(self) -> dict[str, object]:
+        return {"id": self.transaction.id}
+
+
+def combined(replies: Collection[Reply]) -> Reply | None:
+    """One reply for several copies of a message: a second copy is better than a lost one."""
+    classes = {reply.code // 100 for reply in replies}
+    if len(classes) < 2:
+        return next(iter(replies), None)
+    return next((reply for reply in replies if reply.code // 100 == 4), MIXED)

@@ -1,0 +1,1 @@
+"""The pytest plugin: runs `*.smtp` files and the dialogues in docstrings of plugins."""
