@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from itertools import count
 from pathlib import Path
 
@@ -171,8 +170,6 @@ def test_a_file_that_is_not_utf8_names_its_line(path: Path) -> None:
 
 def test_a_million_lines(path: Path) -> None:
     write(path, "".join(f"user{number}@example.org\n" for number in range(1_000_000)))
-    before = time.process_time()
     entries = Entries.in_file(path)
     assert len(entries) == 1_000_000
     assert "user999999@example.org" in entries
-    assert time.process_time() - before < 20

@@ -23,4 +23,4 @@ class Each:
 
 
 #: What `message` and `queue` return.
-AnswerForEach: TypeAlias = Verdict | Each | None | Awaitable[Verdict | Each | None]
+AnswerForEach: TypeAlias = Verdict | Each | Awaitable[Verdict | Each | None] | None

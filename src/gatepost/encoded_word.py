@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from binascii import Error, a2b_base64, a2b_qp, b2a_base64
+from codecs import lookup
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -57,7 +58,7 @@ def decode_words(text: str) -> str:
 
 def encode_words(text: str) -> str:
     """The text in ASCII: each run of words that need it becomes encoded words, one a line."""
-    groups = groupby(_PIECE.findall(text), key=lambda piece: bool(piece[1].isascii()))
+    groups = groupby(_PIECE.findall(text), key=lambda piece: piece[1].isascii())
     return "".join(
         _joined(pieces) if plain else _encoded(_joined(pieces)) for plain, pieces in groups
     )
@@ -69,11 +70,11 @@ def _decoded(word: re.Match[str], before: str) -> _Run | None:
         return None
     octets = word[3].encode("utf-8", "replace")
     try:
-        b"".decode(charset)
-        decode = a2b_qp(octets, header=True) if word[2] in "Qq" else a2b_base64(octets + b"===")
+        lookup(charset)
+        octets = a2b_qp(octets, header=True) if word[2] in "Qq" else a2b_base64(octets + b"===")
     except (Error, LookupError):
         return None
-    return _Run(before, charset, decode)
+    return _Run(before, charset, octets)
 
 
 def _joined(pieces: Iterator[tuple[str, str]]) -> str:

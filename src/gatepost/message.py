@@ -16,9 +16,14 @@ __all__ = ["Headers", "Message"]
 MEMORY = 262_144
 HEADER_LIMIT = 1_048_576
 
-_FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
+# A name and its colon stand on one line (RFC 5322, 2.1.1), so that a line which may still become
+# a field is short, and the end of the header does not depend on how the octets are split.
+_FIELD_START = rb"[!-9;-~]{1,900}+[ \t]{0,98}+:"
+_FIELD = re.compile(_FIELD_START)
 #: A line end before a line that neither is a field nor continues one, the empty line above all.
-_LAST_LINE_END = re.compile(rb"\n(?<=\r\n)(?![ \t]|[!-9;-~]++[ \t]*+:)")
+_LAST_LINE_END = re.compile(rb"\n(?<=\r\n)(?![ \t]|" + _FIELD_START + rb")")
+#: All that there is of a line which may still become a field, or the empty line.
+_UNDECIDED = re.compile(rb"(?:[!-9;-~]{0,900}+[ \t]{0,98}+|\r)\Z")
 
 
 class Message:
@@ -40,7 +45,7 @@ class Message:
         "_directory",
         "_header_limit",
         "_indented",
-        "_line",
+        "_known",
         "_memory",
         "headers",
         "headers_complete",
@@ -81,9 +86,8 @@ class Message:
     def finish(self) -> None:
         """All octets are in: a header that has met no end so far ends here."""
         if not (self.headers_complete or self.oversized_header):
-            arrived = bytes(self._arrived)
-            end = _header_end(arrived + b"\r\n", self._line)  # the last line may lack its CRLF
-            self._complete(arrived, len(arrived) if end < 0 else end)
+            end, _ = _header_reach(self._arrived, self._known)
+            self._complete(self._arrived, end)
 
     @property
     def size(self) -> int:
@@ -112,7 +116,8 @@ class Message:
     def replace_body(self, data: bytes | Iterable[bytes]) -> None:
         """Put another body in the place of this one, which may be read meanwhile.
 
-        For messages that are all in.  Raises OSError when it does not fit on the disk; the body then stays as it was.
+        Only for a message that is all in.  Raises OSError when it does not fit on the disk; the
+        body then stays as it was.
         """
         body = Body(self._memory, self._directory)
         for piece in (data,) if isinstance(data, bytes) else data:
@@ -140,36 +145,32 @@ class Message:
         self.oversized_header = False  #: the header block is beyond its limit; nothing was kept
         self.separated = False  #: an empty line ends the header; if not, other readers may differ
         self._arrived: bytes | bytearray = b""  # of the header, while it is not complete
-        self._line = 0  # where the first line in there begins that was not looked at
+        self._known = 0  # octets in there that are header for certain
         self._indented = False  # the body would continue a field if one stood above it
         self._body = Body(self._memory, self._directory)
 
     def _append_header(self, data: bytes) -> None:
-        known = len(self._arrived)
-        if not known:  # nearly always the first piece holds the whole header
-            end = _header_end(data, 0)
-            if 0 <= end <= self._header_limit:
-                self._complete(data, end)
-                return
-            self._arrived = bytearray()
-        self._arrived += data
-        line_end = self._arrived.rfind(b"\r\n", max(known - 1, 0))
-        end = _header_end(self._arrived, self._line) if line_end >= 0 else -1
-        if 0 <= end <= self._header_limit:
-            self._complete(memoryview(self._arrived), end)
-        elif end >= 0 or len(self._arrived) > self._header_limit:
+        arrived = data
+        if self._arrived:
+            self._arrived += data
+            arrived = self._arrived
+        self._known, ended = _header_reach(arrived, self._known)
+        if self._known > self._header_limit:
             self.oversized_header = True
             self._arrived = b""
-        elif line_end >= 0:
-            self._line = line_end + 2
+        elif ended:
+            self._complete(arrived, self._known)
+        elif not self._arrived:
+            self._arrived = bytearray(data)
 
-    def _complete(self, arrived: bytes | memoryview, end: int) -> None:
+    def _complete(self, arrived: bytes | bytearray, end: int) -> None:
         self._arrived = b""
         self.separated = arrived[end : end + 2] == b"\r\n"
         self._indented = arrived[end : end + 1] in (b" ", b"\t")
         self.headers = Headers(bytes(self.headers) + arrived[:end])
         self.headers_complete = True
-        self._body.append(bytes(arrived[end + 2 if self.separated else end :]))
+        rest = memoryview(arrived)[end + 2 if self.separated else end :]
+        self._body.append(bytes(rest))
 
     def _head(self) -> bytes:
         return bytes(self.headers) + self._gap()
@@ -182,16 +183,14 @@ class Message:
         return b"\r\n" if self.headers.finished else b"\r\n\r\n"
 
 
-def _header_end(block: bytes | bytearray, line: int) -> int:
-    """Where the first line begins that is no field and has its CRLF; -1 where there is none yet.
+def _header_reach(block: bytes | bytearray, known: int) -> tuple[int, bool]:
+    """How far the header reaches for certain, and whether it ends there.
 
-    The lines before the one that begins at `line` are known to be fields.
+    `known` is the answer for what there was of the block before, 0 at first.
     """
-    if line or _FIELD.match(block):
-        match = _LAST_LINE_END.search(block, max(line - 1, 0))
-        if not match:
-            return -1
-        end = match.end()
-    else:
-        end = 0
-    return end if block.find(b"\r\n", end) >= 0 else -1
+    if known or _FIELD.match(block):
+        line_end = _LAST_LINE_END.search(block, max(known - 1, 0))
+        if line_end is None:
+            return len(block), False
+        known = line_end.end()
+    return known, not _UNDECIDED.match(block, known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: Octets of one reply line with its CRLF (RFC 5321, 4.5.3.1.5).
 LINE_LIMIT = 512
@@ -38,7 +39,7 @@ class Reply:
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:
             raise ValueError(f"{self.code} is no reply code")
-        if self.status and not (_STATUS.fullmatch(self.status) and self._same_class()):
+        if self.status and not _fits(self.status, self.code):
             raise ValueError(f"{self.status} is no status for code {self.code}")
         if not self.text.isprintable() and _UNPRINTABLE.search(self.text):
             raise ValueError(f"control characters in {self.text!r}")
@@ -60,6 +61,8 @@ class Reply:
     def encode(self, *, utf8: bool = False) -> bytes:
         """The octets on the wire; without SMTPUTF8 in force, other than ASCII becomes `?`."""
         status = f"{self.status} " if self.status else ""
+        if self.text.isascii() and len(self.text) < LINE_LIMIT - 18 and "\n" not in self.text:
+            return f"{self.code} {status}{self.text}\r\n".encode("ascii")
         lines = self._wire_lines(LINE_LIMIT - len(status) - 6)
         last = lines.pop()
         text = "".join(f"{self.code}-{status}{line}\r\n" for line in lines)
@@ -73,15 +76,18 @@ class Reply:
     def __str__(self) -> str:
         return " ".join(part for part in (str(self.code), self.status, self.text) if part)
 
-    def _same_class(self) -> bool:
-        return self.status[0] == str(self.code)[0] or (self.code < 400 and self.status[0] == "2")
-
     def _wire_lines(self, room: int) -> list[str]:
         """The text's lines, those that are too long for the wire broken into several."""
         lines = self.text.split("\n")
         if len(self.text.encode("utf-8", "replace")) <= room:
             return lines
         return [piece for line in lines for piece in _pieces(line, room)]
+
+
+@lru_cache(maxsize=1024)
+def _fits(status: str, code: int) -> bool:
+    """Whether a status is one, and of the code's class; 3xx goes with class 2."""
+    return bool(_STATUS.fullmatch(status)) and int(status[0]) == (2 if code < 400 else code // 100)
 
 
 def _pieces(line: str, room: int) -> list[str]:

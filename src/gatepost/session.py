@@ -1,4 +1,4 @@
-"""Session, Transaction, Recipient: what is known so far.  Plain data; the conversation writes it."""
+"""Session, Transaction, Recipient: what is known so far.  The conversation writes it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+NOWHERE = Endpoint("")
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One connection, from banner to goodbye."""
 
     client: Endpoint
-    server: Endpoint = Endpoint("")
+    server: Endpoint = NOWHERE
     listener: str = ""  #: the name of the [[listen]] table that the client came through
     id: str = field(default_factory=new_identifier)  #: short, sortable, unique
     started: float = field(default_factory=time.time)  #: seconds since 1970

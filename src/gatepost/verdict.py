@@ -49,7 +49,7 @@ Verdict: TypeAlias = Accept | Deny | Defer
 
 #: What a deciding hook returns: a verdict, None for "I have no opinion, ask the next", or either
 #: of them after a wait.
-Answer: TypeAlias = Verdict | None | Awaitable[Verdict | None]
+Answer: TypeAlias = Verdict | Awaitable[Verdict | None] | None
 
 #: What a listening hook returns: nothing, at once or after a wait.
 Heard: TypeAlias = Awaitable[None] | None

@@ -114,7 +114,7 @@ async def _look_up(destination: Destination) -> list[str]:
     found = await asyncio.get_running_loop().getaddrinfo(
         destination.host, destination.port, type=SOCK_STREAM
     )
-    return list(dict.fromkeys(entry[4][0] for entry in found))[:ADDRESSES_LIMIT]
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:ADDRESSES_LIMIT]
 
 
 def _unreachable(destination: Destination, error: OSError | UnicodeError) -> Interrupted:
@@ -128,10 +128,12 @@ def _unreachable(destination: Destination, error: OSError | UnicodeError) -> Int
 
 
 @lru_cache(maxsize=64)  # reading the system's authorities takes milliseconds
-def _context(verify: bool, authorities: str | None) -> ssl.SSLContext:  # noqa: FBT001
-    context = ssl.create_default_context(cafile=authorities)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
+def _context(verify: bool, authorities: str | None) -> ssl.SSLContext:
+    if verify:
+        context = ssl.create_default_context(cafile=authorities)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

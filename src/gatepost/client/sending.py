@@ -48,9 +48,15 @@ class Client:
     ) -> None:
         if isinstance(destination, str):
             destination = Destination.parse(destination)
+        if destination.is_unix and tls == "must":
+            raise ValueError(f"{destination} is a Unix socket: there is no TLS on it")
         self.destination = destination
-        self._manner = manner(
-            hostname, tls=tls, verify=verify, authorities=authorities, timeouts=timeouts
+        self._manner = Manner(
+            hostname,
+            tls=tls,
+            verify=tls == "must" if verify is None else verify,
+            authorities=authorities,
+            timeouts=timeouts or Timeouts(),
         )
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
@@ -96,24 +102,23 @@ class Client:
     async def deliver(
         self, envelope: Envelope, content: Iterable[bytes], survey: Survey
     ) -> Outcome:
-        """Send a message that has been surveyed, in as many rounds as the server's limit takes.
+        """Send a message that has been surveyed, in as many rounds as it takes.
 
-        Recipients beyond what it takes at once are tried again in a further round (RFC 5321,
-        4.5.3.1.10).
+        Recipients beyond what the server takes at once go into a further round (RFC 5321,
+        4.5.3.1.10; RFC 9422, 4.2).
         """
+        replies: dict[int, Reply] = {}
+        waiting = list(range(len(envelope.recipients)))
+        judged = False
         async with self._lock:
-            outcome = await self._round(envelope, content, survey)
-            replies = list(outcome.replies)
-            waiting = _left_over(replies)
-            while waiting and len(waiting) < len(replies):
-                outcome = await self._round(_part(envelope, waiting), content, survey)
-                for index, reply in zip(waiting, outcome.replies, strict=True):
-                    replies[index] = reply
-                still = _left_over(outcome.replies)
-                if len(still) == len(waiting):
-                    break
-                waiting = [waiting[index] for index in still]
-            return replace(outcome, replies=tuple(replies))
+            while waiting:
+                tried, outcome = await self._round(envelope, waiting, content, survey)
+                judged = judged or outcome.judged
+                answers = dict(zip(tried, outcome.replies, strict=True))
+                settled = {i: reply for i, reply in answers.items() if not _too_many(reply)}
+                replies |= settled or answers  # one that takes nobody is not asked for ever
+                waiting = [index for index in waiting if index not in replies]
+        return Outcome(tuple(replies[index] for index in sorted(replies)), outcome.stage, judged)
 
     async def close(self) -> None:
         """Say goodbye and close the connection, if there is one; the client can be used again."""
@@ -127,3 +132,103 @@ class Client:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.leave()
+
+    async def _round(
+        self, envelope: Envelope, waiting: list[int], content: Iterable[bytes], survey: Survey
+    ) -> tuple[list[int], Outcome]:
+        """Send it to the first of those who wait; return who they are, too.
+
+        Where a connection that was kept turns out to be stale before the server has judged
+        anything, the same is done once more over a fresh one.
+        """
+        while True:
+            try:
+                connection = await self._ready()
+            except Interrupted as interruption:
+                refusal = interruption.refusal
+                return waiting, Outcome((refusal.reply,) * len(waiting), refusal.stage)
+            kept = connection.messages > 0
+            tried = waiting[: connection.protocol.limit("RCPTMAX")]
+            transfer = Transfer(
+                connection.protocol, _part(envelope, tried), content=content, survey=survey
+            )
+            await self._run(connection, transfer)
+            if transfer.judged or not kept:
+                return tried, transfer.outcome
+
+    async def _ready(self) -> Connection:
+        """The connection that was kept, or a fresh one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            most = connection.protocol.limit("MAILMAX")
+            if connection.usable and (most is None or connection.messages < most):
+                self._connection = connection
+                return connection
+            connection.leave()
+        self._connection = await open_session(self.destination, self._manner)
+        return self._connection
+
+    async def _run(self, connection: Connection, transfer: Transfer) -> None:
+        """Take a transfer to its end; afterwards the connection is at rest or gone."""
+        connection.messages += 1
+        try:
+            connection.write(transfer.start())
+            while not transfer.done:
+                if transfer.wants_content:
+                    await _stream(connection, transfer)
+                else:
+                    connection.write(transfer.receive(await connection.answer()))
+        except Interrupted as interruption:
+            transfer.fail(
+                _after_all(interruption.refusal.reply, transfer), interruption.refusal.stage
+            )
+        finally:
+            if not connection.usable:  # also when this task is cancelled in the middle
+                connection.abort()
+                self._connection = None
+
+
+async def survey_of(message: Iterable[bytes]) -> Survey:
+    """Look through a message, letting others work in between."""
+    if iter(message) is message:
+        raise TypeError("a message is iterated more than once: not an iterator")
+    survey = Survey()
+    turns = 0
+    for piece in message:
+        survey.add(piece)
+        if survey.size // TURN > turns:
+            turns = survey.size // TURN
+            await asyncio.sleep(0)
+    return survey
+
+
+async def _stream(connection: Connection, transfer: Transfer) -> None:
+    """Send the message as fast as it is taken; a server that has had enough of it ends that."""
+    for piece in transfer.pieces():
+        connection.write(piece)
+        if (answered := await connection.room()) is not None:
+            connection.write(transfer.receive(answered))
+            if transfer.done:
+                return
+
+
+def _part(envelope: Envelope, indexes: list[int]) -> Envelope:
+    if len(indexes) == len(envelope.recipients):
+        return envelope
+    recipients = tuple(envelope.recipients[index] for index in indexes)
+    rcpt = tuple(envelope.rcpt[index] for index in indexes) if envelope.rcpt else ()
+    return replace(envelope, recipients=recipients, rcpt=rcpt)
+
+
+def _too_many(reply: Reply) -> bool:
+    """Whether a recipient was one too many, and not refused for what it is.
+
+    RFC 5321, 4.5.3.1.10 has a client read 552 as 452 there; many servers give no status.
+    """
+    return reply.code in (452, 552) and reply.status in ("4.5.3", "5.5.3", "")
+
+
+def _after_all(reply: Reply, transfer: Transfer) -> Reply:
+    if not transfer.sent:
+        return reply
+    return replace(reply, text=f"{reply.text}; the message may have arrived all the same")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Literal, TypeVar, overload
@@ -40,7 +40,8 @@ class Chain:
 
     def __init__(self, plugins: Iterable[tuple[Plugin, Placement]]) -> None:
         self._plugins = tuple(plugins)
-        self._turns: dict[str, tuple[Turn, ...]] = {
+        #: who is asked on each hook, in order
+        self.turns: Mapping[str, tuple[Turn, ...]] = {
             hook: tuple(turn for pair in self._plugins for turn in turns_of(*pair, hook))
             for hook in HOOKS
         }
@@ -52,10 +53,6 @@ class Chain:
             for plugin, placement in self._plugins
             if not placement.listeners or listener in placement.listeners
         )
-
-    def turns(self, hook: str) -> tuple[Turn, ...]:
-        """Who is asked on a hook, in order."""
-        return self._turns[hook]
 
     @overload
     async def ask(  # type: ignore[overload-overlap]  # only the names of these two hooks matter
@@ -78,7 +75,7 @@ class Chain:
 
         `holder` is the hook's first argument.
         """
-        for turn in self._turns[hook]:
+        for turn in self.turns[hook]:
             if turn.placement.unless and turn.excuses(session):
                 continue
             started = perf_counter()
@@ -102,7 +99,7 @@ class Chain:
 
     async def tell(self, hook: str, *arguments: object) -> None:
         """Let every plugin hear of something; what one of them breaks does not stop the next."""
-        for turn in self._turns[hook]:
+        for turn in self.turns[hook]:
             try:
                 heard = turn.method(*arguments)
                 if heard is not None:
@@ -117,7 +114,7 @@ class Chain:
         """
         position = _REWRITTEN[hook]
         passed = list(arguments)
-        for turn in self._turns[hook]:
+        for turn in self.turns[hook]:
             value = await self._rewritten(turn, hook, passed)
             if value is not None:
                 passed[position] = value
@@ -129,7 +126,7 @@ class Chain:
         Raises PluginFailure as `pass_on` does.
         """
         recipients: tuple[Recipient, ...] = (recipient,)
-        for turn in self._turns["route"]:
+        for turn in self.turns["route"]:
             routed: list[Recipient] = []
             for one in recipients:
                 routed += await self._rewritten(turn, "route", [transaction, one]) or (one,)
@@ -138,7 +135,7 @@ class Chain:
 
     async def start(self, site: Site) -> None:
         """Tell every plugin that the server starts; what one of them raises is passed through."""
-        for turn in self._turns["startup"]:
+        for turn in self.turns["startup"]:
             heard = turn.method(site)
             if heard is not None:
                 await _settled(turn, heard)
@@ -176,7 +173,7 @@ class Chain:
             session.trail.add(decision)
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("%s %s: %s says %s (%s)", session.id, hook, turn.name, one, mode)
-            if self._turns["decided"]:
+            if self.turns["decided"]:
                 await self.tell("decided", session, decision)
         if mode == "later" and isinstance(verdict, Deny | Defer):
             hold(turn.name, verdict, holder)

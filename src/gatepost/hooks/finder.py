@@ -23,7 +23,7 @@ from gatepost.plugin import Plugin
 #: The package of the bundled plugins, and the group in which installed packages announce theirs.
 PLUGINS = "gatepost.plugins"
 
-_OUTSIDE_PLUGINS = ("<frozen ", os.path.dirname(importlib.__file__), __file__)
+_OUTSIDE_PLUGINS = ("<", os.path.dirname(importlib.__file__), os.path.dirname(__file__))
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z_][A-Za-z0-9_]*)?")
 _EXTRA = re.compile(r"""(?P<name>[A-Za-z0-9._-]+).*;.*\bextra\s*==\s*['"](?P<extra>[^'"]+)""")
 T = TypeVar("T")
@@ -159,7 +159,8 @@ def _guarded(load: Callable[[], T], use: str) -> T:
 def explained(error: BaseException, use: str) -> str:
     """An exception of a plugin's code in words: what it is, and the file and line it comes from."""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        if (use.partition(":")[0] + ".").startswith(f"{error.name}."):
+        module, colon, _ = use.partition(":")
+        if colon and f"{module}.".startswith(f"{error.name}."):
             return f"{use}: there is no module {error.name}"
         package = error.name.partition(".")[0]
         if extra := _extra(package):
@@ -175,12 +176,8 @@ def explained(error: BaseException, use: str) -> str:
 
 
 def _place(frames: traceback.StackSummary) -> str:
-    """The line of the plugin's own file, which is the first on the way that is no importer's."""
-    foreign = [
-        frame
-        for frame in frames
-        if frame.filename != __file__ and "importlib" not in frame.filename
-    ]
+    """The line of the plugin's own file, the first on the way that neither imports nor loads."""
+    foreign = [frame for frame in frames if not frame.filename.startswith(_OUTSIDE_PLUGINS)]
     own = [frame for frame in foreign if frame.filename == foreign[0].filename]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 

@@ -29,6 +29,7 @@ __all__ = [
     "available_plugins",
     "bundled_plugins",
     "find_plugin",
+    "is_name",
     "load",
     "options_of",
 ]
@@ -62,7 +63,7 @@ def load(
 def _placement(table: Mapping[str, object], directory: Path) -> Placement | list[Complaint]:
     own = {key: value for key, value in table.items() if key in _PLACEMENT}
     values, complaints = fill(own, _PLACEMENT, directory)
-    if not _is_name(values.get("name", "unnamed")):
+    if not is_name(values.get("name", "unnamed")):
         complaints.append(Complaint("option 'name' must be of printable characters", "name"))
     if values.get("timeout", 1) <= 0:
         complaints.append(Complaint("option 'timeout' must be more than 0", "timeout"))
@@ -127,9 +128,10 @@ def _with_decorator(kind: type[Any], complaint: Complaint) -> Complaint:
 def _about(table: Mapping[str, object], complaints: list[Complaint]) -> list[Complaint]:
     """The complaints with the plugin's name in front, as far as the table gives one."""
     names = (table.get("name"), table.get("use"), "plugin")
-    name = next(name for name in names if isinstance(name, str) and _is_name(name))
+    name = next(name for name in names if isinstance(name, str) and is_name(name))
     return [Complaint(f"{name}: {complaint.text}", complaint.key) for complaint in complaints]
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Whether a text can be what a plugin or a listener is called in logs."""
     return text.isprintable() and bool(text.strip())

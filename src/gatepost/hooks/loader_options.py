@@ -35,8 +35,8 @@ class Option:
 def options_of(kind: type) -> tuple[Option, ...]:
     """The options of a plugin, or the keys of any dataclass, in their order.
 
-    What an option means is the `#:` comment behind its field, which may go on below it further to
-    the right, or the lines of `#:` above it.  Raises what `declared_options` raises.
+    What an option means is the `#:` comment behind its field, or the lines of `#:` above it.
+    Raises what `declared_options` raises.
     """
     if not is_dataclass(kind):
         return ()
@@ -108,7 +108,6 @@ def _meanings(kind: type) -> dict[str, str]:
 @dataclass(frozen=True, slots=True)
 class _Comment:
     text: str
-    column: int
     alone: bool  # on its line
 
 
@@ -116,7 +115,7 @@ def _comments(source: str) -> dict[int, _Comment]:
     """The `#:` comments of a source by line."""
     return {
         token.start[0]: _Comment(
-            token.string.removeprefix("#:").strip(), token.start[1], token.line.lstrip()[0] == "#"
+            token.string.removeprefix("#:").strip(), token.line.lstrip().startswith("#")
         )
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT and token.string.startswith("#:")
@@ -124,16 +123,11 @@ def _comments(source: str) -> dict[int, _Comment]:
 
 
 def _meaning(node: ast.AnnAssign, comments: Mapping[int, _Comment]) -> str:
-    column = node.col_offset
     above: list[str] = []
     line = node.lineno - 1
-    while (comment := comments.get(line)) and comment.alone and comment.column <= column:
+    while (comment := comments.get(line)) and comment.alone:
         above.insert(0, comment.text)
         line -= 1
     last = node.end_lineno or node.lineno
     beside = [comments[line].text for line in range(node.lineno, last + 1) if line in comments]
-    line = last + 1
-    while (comment := comments.get(line)) and comment.alone and comment.column > column:
-        beside.append(comment.text)
-        line += 1
     return " ".join(above + beside)

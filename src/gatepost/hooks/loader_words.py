@@ -57,7 +57,7 @@ def describe(kind: Any) -> Words:
     if origin in LISTS and arguments:
         many = describe(arguments[0])[1]
         return f"a list of {many}", f"lists of {many}"
-    if origin in TABLES and arguments:
+    if origin in TABLES and arguments and arguments[1] not in (Any, object):
         many = describe(arguments[1])[1]
         return f"a table of {many}", f"tables of {many}"
     if origin in _WORDS:

@@ -38,7 +38,7 @@ REPLIES: dict[str, Row] = {
     "noop":    Row(Accept(),                    "250 2.0.0 Ok",                    "550 5.7.1 Not here",                 "450 4.7.1 Not now"),
     "vrfy":    Row(Accept(),                    "252 2.5.0 Send some mail, I will try my best", "550 5.7.1 Not here",    "450 4.7.1 Not now"),
     "expn":    Row(Deny("Not here", code=502, status="5.5.1"), "250 2.1.5 {text}", "550 5.7.1 Not here",                 "450 4.7.1 Not now"),
-    "help":    Row(Accept(),                    "214 2.0.0 {commands}",            "550 5.7.1 No help",                  "450 4.7.1 Not now"),
+    "help":    Row(Accept(),                    "214 2.0.0 Commands: {commands}",            "550 5.7.1 No help",                  "450 4.7.1 Not now"),
     "quit":    Row(Accept(),                    "221 2.0.0 {me} says goodbye",     "221 2.0.0 {me} says goodbye",        "221 2.0.0 {me} says goodbye"),
     "unrecognized": Row(Deny(),                 "250 2.0.0 Ok",                    "500 5.5.2 Command not recognized",   "450 4.5.1 Not now"),
 }
@@ -71,10 +71,13 @@ class Template:
         return Reply(self.code, self.status, printable(text), self.final)
 
 
-_TEMPLATES: dict[tuple[str, type[Verdict]], Template] = {
-    (hook, kind): Template.parse(line)
+_TEMPLATES: dict[str, dict[type[Verdict], Template]] = {
+    hook: {
+        Accept: Template.parse(row.accept),
+        Deny: Template.parse(row.deny),
+        Defer: Template.parse(row.defer),
+    }
     for hook, row in REPLIES.items()
-    for kind, line in ((Accept, row.accept), (Deny, row.deny), (Defer, row.defer))
 }
 #: The hooks on which plugins decide.
 DECISIONS = tuple(name for name, manner in HOOKS.items() if manner == "decide")
@@ -84,14 +87,10 @@ def reply_to(hook: str, verdict: Verdict | None, words: Mapping[str, object]) ->
     """The reply that a verdict on a hook earns; None stands for silence."""
     if verdict is None:
         verdict = REPLIES[hook].silence
-    standard = _TEMPLATES[hook, type(verdict)].fill(words)
-    match verdict:
-        case Accept(text=""):
-            return standard
-        case Accept(text=text):
-            return replace(standard, text=printable(text))
-        case Deny() | Defer():
-            return _worded(standard, verdict) if verdict != type(verdict)() else standard
+    standard = _TEMPLATES[hook][type(verdict)].fill(words)
+    if isinstance(verdict, Accept):
+        return replace(standard, text=printable(verdict.text)) if verdict.text else standard
+    return _worded(standard, verdict)
 
 
 def _worded(standard: Reply, verdict: Deny | Defer) -> Reply:

@@ -17,7 +17,6 @@ from gatepost.protocol.events import (
     Helo,
     Help,
     Lhlo,
-    Line,
     Mail,
     Malformed,
     Noop,
@@ -29,7 +28,6 @@ from gatepost.protocol.events import (
     Vrfy,
     XClient,
 )
-from gatepost.protocol.extensions import EXTENSION_OF_VERB
 from gatepost.protocol.parameters import (
     InvalidParameter,
     parse_mail_parameters,
@@ -40,7 +38,7 @@ from gatepost.reply import Reply
 #: The longest BDAT that can be counted without doubt; a longer one ends the session.
 _CHUNK_DIGITS = 18
 
-_PATH = re.compile(r' *<((?:[^"<>]|"(?:[^"\\]|\\.)*")*)>(.*)')
+_PATH = re.compile(r' *<([^"<>]*+(?:"(?:[^"\\]|\\.)*+"[^"<>]*+)*+)>(.*)')
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:-]{1,255}\]")
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
@@ -54,12 +52,12 @@ NOT_MAIL = Reply(521, "5.7.0", "This is a mail server", final=True)
 class Context(NamedTuple):
     """What the meaning of a line depends on."""
 
-    offered: frozenset[str]  #: the keywords of the extensions in force
+    offered: frozenset[str] = frozenset()  #: the keywords of the extensions in force
     lmtp: bool = False
     utf8: bool = False  #: whether MAIL asked for SMTPUTF8 (RFC 6531, 3.4)
 
 
-def split(line: bytes) -> Line | Malformed:
+def split(line: bytes) -> tuple[str, str] | Malformed:
     """A command line as its verb, in capitals, and the text behind it."""
     try:
         text = line.decode("ascii")
@@ -68,18 +66,17 @@ def split(line: bytes) -> Line | Malformed:
         verb, _, rest = text.partition(" ")
         if verb.upper() not in _TAKES_UTF8 or "\ufffd" in rest:
             return Malformed(_foreign(verb) or NOT_ASCII)
-        return Line(verb.upper(), rest)
+        return verb.upper(), rest
     verb, _, rest = text.partition(" ")
-    return Line(verb.upper(), rest)
+    return verb.upper(), rest
 
 
-def parse(line: Line, context: Context) -> Event:
-    """What a command line means; Malformed when it means nothing."""
-    verb, text = line.verb, line.text
-    row = VERBS.get(verb)
-    if row is None or row.only_in not in ("", "lmtp" if context.lmtp else "smtp"):
+def parse(verb: str, text: str, context: Context) -> Event:
+    """What a verb and the text behind it mean; Malformed when they mean nothing."""
+    row = (LMTP_VERBS if context.lmtp else SMTP_VERBS).get(verb)
+    if row is None:
         return _unknown(verb, text)
-    if EXTENSION_OF_VERB.get(verb, "") not in context.offered and verb in EXTENSION_OF_VERB:
+    if row.needs and row.needs not in context.offered:
         return Malformed(NOT_IMPLEMENTED)
     if not text.isprintable():
         return Malformed(Reply(501, row.status, "Control characters have no place in a command"))
@@ -209,28 +206,27 @@ class Verb(NamedTuple):
     parse: Callable[[str, Context], Event | None]
     usage: str
     status: str = "5.5.4"
-    only_in: str = ""  #: "smtp" or "lmtp"; empty: in both
+    needs: str = ""  #: the extension without which it is not implemented
 
 
 # fmt: off
-VERBS: dict[str, Verb] = {
-    "HELO":     Verb(_parse_helo,     "HELO name", only_in="smtp"),
-    "EHLO":     Verb(_parse_ehlo,     "EHLO name", only_in="smtp"),
-    "LHLO":     Verb(_parse_lhlo,     "LHLO name", only_in="lmtp"),
+_VERBS: dict[str, Verb] = {
     "MAIL":     Verb(_parse_mail,     "MAIL FROM:<address> [parameters]", "5.1.7"),
     "RCPT":     Verb(_parse_rcpt,     "RCPT TO:<address> [parameters]",   "5.1.3"),
     "DATA":     Verb(_parse_data,     "DATA"),
-    "BDAT":     Verb(_parse_bdat,     "BDAT size [LAST]"),
+    "BDAT":     Verb(_parse_bdat,     "BDAT size [LAST]",                 needs="CHUNKING"),
     "RSET":     Verb(_parse_rset,     "RSET"),
     "NOOP":     Verb(_parse_noop,     "NOOP [text]"),
     "QUIT":     Verb(_parse_quit,     "QUIT"),
     "VRFY":     Verb(_parse_vrfy,     "VRFY mailbox"),
     "EXPN":     Verb(_parse_expn,     "EXPN list"),
     "HELP":     Verb(_parse_help,     "HELP [command]"),
-    "STARTTLS": Verb(_parse_starttls, "STARTTLS"),
-    "AUTH":     Verb(_parse_auth,     "AUTH mechanism [initial-response]"),
-    "XCLIENT":  Verb(_parse_xclient,  "XCLIENT attribute=value ..."),
+    "STARTTLS": Verb(_parse_starttls, "STARTTLS",                         needs="STARTTLS"),
+    "AUTH":     Verb(_parse_auth,     "AUTH mechanism [initial-response]", needs="AUTH"),
+    "XCLIENT":  Verb(_parse_xclient,  "XCLIENT attribute=value ...",      needs="XCLIENT"),
 }
+SMTP_VERBS = {"EHLO": Verb(_parse_ehlo, "EHLO name"), "HELO": Verb(_parse_helo, "HELO name")} | _VERBS
+LMTP_VERBS = {"LHLO": Verb(_parse_lhlo, "LHLO name")} | _VERBS
 # fmt: on
 
 #: Commands of other RFCs that no server of today carries out.
@@ -239,7 +235,22 @@ _KNOWN_BUT_NOT_HERE = frozenset(
 )
 #: First words of other protocols.
 _FOREIGN = frozenset(
-    "GET POST PUT HEAD DELETE OPTIONS CONNECT PATCH TRACE PRI USER PASS CAPA LOGIN".split()
+    {
+        "GET",
+        "POST",
+        "PUT",
+        "HEAD",
+        "DELETE",
+        "OPTIONS",
+        "CONNECT",
+        "PATCH",
+        "TRACE",
+        "PRI",
+        "USER",
+        "PASS",
+        "CAPA",
+        "LOGIN",
+    }
 )
 #: First octets of other protocols: SSH, and the ClientHello of TLS.
 _FOREIGN_STARTS = ("SSH-", "\x16\x03")

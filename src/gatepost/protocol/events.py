@@ -41,7 +41,7 @@ class Mail:
     """MAIL FROM: a message begins (RFC 5321, 4.1.1.2)."""
 
     sender: Address
-    parameters: MailParameters = MailParameters()
+    parameters: MailParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Rcpt:
     """RCPT TO: one more recipient (RFC 5321, 4.1.1.3)."""
 
     recipient: Address
-    parameters: RcptParameters = RcptParameters()
+    parameters: RcptParameters
 
 
 @dataclass(frozen=True, slots=True)

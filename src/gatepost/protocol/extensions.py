@@ -1,7 +1,8 @@
-"""The extensions of SMTP: which commands each brings, and who turns it on."""
+"""The extensions of SMTP, and who turns each on."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -11,7 +12,6 @@ class Extension(NamedTuple):
     keyword: str
     rfc: str
     turned_on_by: str
-    verbs: tuple[str, ...] = ()  #: commands that are not implemented where it is not offered
 
 
 # fmt: off
@@ -20,13 +20,13 @@ EXTENSIONS = (
     Extension("SIZE",                "RFC 1870",      "the server: limits.message_size"),
     Extension("8BITMIME",            "RFC 6152",      "the server, always"),
     Extension("SMTPUTF8",            "RFC 6531",      "the server, always"),
-    Extension("CHUNKING",            "RFC 3030",      "the server, always",                         ("BDAT",)),
+    Extension("CHUNKING",            "RFC 3030",      "the server, always"),
     Extension("ENHANCEDSTATUSCODES", "RFC 2034",      "the server, always"),
     Extension("LIMITS",              "RFC 9422",      "the server: limits.recipients, limits.messages"),
     Extension("HELP",                "RFC 5321",      "the server, always"),
-    Extension("STARTTLS",            "RFC 3207",      "a listener with a certificate",              ("STARTTLS",)),
-    Extension("AUTH",                "RFC 4954",      "a plugin that can check credentials",        ("AUTH",)),
-    Extension("XCLIENT",             "Postfix",       "a listener that trusts the client",          ("XCLIENT",)),
+    Extension("STARTTLS",            "RFC 3207",      "a listener with a certificate"),
+    Extension("AUTH",                "RFC 4954",      "a plugin that can check credentials"),
+    Extension("XCLIENT",             "Postfix",       "a listener that trusts the client"),
     Extension("BINARYMIME",          "RFC 3030",      "a plugin whose next hop takes it"),
     Extension("DSN",                 "RFC 3461",      "a plugin that writes the notifications"),
     Extension("REQUIRETLS",          "RFC 8689",      "a plugin whose next hop takes it"),
@@ -36,12 +36,7 @@ EXTENSIONS = (
 )
 # fmt: on
 
-#: Which extension must be offered for a command to be implemented.
-EXTENSION_OF_VERB = {
-    verb: extension.keyword for extension in EXTENSIONS for verb in extension.verbs
-}
-
-
+@lru_cache(maxsize=64)
 def core_capabilities(*, message_size: int, recipients: int, messages: int) -> tuple[str, ...]:
     """The lines of the EHLO reply that the server itself honours.
 
@@ -60,6 +55,7 @@ def core_capabilities(*, message_size: int, recipients: int, messages: int) -> t
     )
 
 
+@lru_cache(maxsize=64)
 def keywords(lines: tuple[str, ...]) -> frozenset[str]:
     """The keywords that the lines of an EHLO reply offer, in capitals."""
     return frozenset(line.partition(" ")[0].upper() for line in lines)

@@ -62,6 +62,8 @@ class LineBuffer:
     def line(self) -> bytes | Flaw | None:
         """The next line without its CRLF, what is wrong with it, or None when more is needed."""
         start = self._start
+        if start == len(self._octets):
+            return None
         end = self._octets.find(b"\r\n", start)
         if end < 0:
             return self._unfinished_line()

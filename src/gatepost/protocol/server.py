@@ -57,16 +57,14 @@ class ServerProtocol:
 
     __slots__ = (
         "_at_end",
+        "_context",
         "_filter",
         "_input",
-        "_lmtp",
         "_pending",
         "_reader",
         "_repair",
         "_text_line_limit",
-        "_utf8",
         "_verbatim",
-        "offered",
         "state",
     )
 
@@ -80,14 +78,12 @@ class ServerProtocol:
         verbatim: bool = False,
     ) -> None:
         self.state = State.CONNECT
-        self.offered: frozenset[str] = frozenset()  #: keywords of the extensions in force
-        self._lmtp = lmtp
+        self._context = Context(lmtp=lmtp)
         self._input = LineBuffer(line_limit)
         self._text_line_limit = text_line_limit
         self._repair = repair
         self._verbatim = verbatim
         self._pending: Event | None = None
-        self._utf8 = False  #: whether MAIL asked for SMTPUTF8
         self._reader: DataReader | ChunkReader | None = None  #: while octets of a message arrive
         self._at_end: Event = EndOfData()  #: what it means that the reader has come to its end
         self._filter: TextFilter | None = None  #: from the first octet of a message to its last
@@ -106,6 +102,15 @@ class ServerProtocol:
     def at_rest(self) -> bool:
         """Whether no message is under way."""
         return self.state in _AT_REST
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """The keywords of the extensions in force."""
+        return self._context.offered
+
+    def offer(self, extensions: frozenset[str]) -> None:
+        """Put extensions in force, by their keywords, in place of those before."""
+        self._context = self._context._replace(offered=extensions)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client; `next_event` makes sense of them."""
@@ -128,15 +133,17 @@ class ServerProtocol:
         if isinstance(line, Flaw):
             return self._await_reply(Malformed(_LINE_FLAWS[line]))
         command = split(line)
-        if self._verbatim or isinstance(command, Malformed):
+        if isinstance(command, Malformed):
             return self._await_reply(command)
-        return self.understand(command)
+        if self._verbatim:
+            return self._await_reply(Line(*command))
+        return self.understand(*command)
 
-    def understand(self, line: Line) -> Event:
-        """The event that a line amounts to; it takes the place of a pending `Line`."""
-        self._pending = None
-        event = parse(line, Context(self.offered, self._lmtp, self._utf8))
+    def understand(self, verb: str, text: str) -> Event:
+        """The event that a command line amounts to; it takes the place of a pending `Line`."""
+        event = self._pending = parse(verb, text, self._context)
         if not in_turn(self.state, event):
+            self._pending = None
             refused = self._refused(event)
             if not isinstance(event, Bdat):
                 return self._await_reply(refused)
@@ -144,8 +151,9 @@ class ServerProtocol:
             self._reader, self._at_end, self._filter = ChunkReader(event.size), refused, None
             return Chunk(b"")
         if isinstance(event, Bdat):
-            return self._begin_chunk(event)
-        return self._await_reply(event)
+            self._pending = None
+            self._begin_chunk(event)
+        return event
 
     def reply(self, reply: Reply, *more: Reply) -> bytes:
         """Answer the last event; the reply decides where the session goes from here.
@@ -158,14 +166,18 @@ class ServerProtocol:
         if isinstance(event, Data) and not reply.positive:
             reply = self._ending_if_ahead(reply)
         elif isinstance(event, Mail):
-            self._utf8 = reply.positive and event.parameters.smtputf8
-        octets = b"".join(one.encode(utf8=self._utf8) for one in (reply, *more))
+            self._ask_for_utf8(reply.positive and event.parameters.smtputf8)
+        utf8 = self._context.utf8
+        octets = reply.encode(utf8=utf8)
+        if more:
+            octets += b"".join(one.encode(utf8=utf8) for one in more)
         self.state = state_after(self.state, event, reply)
         if self.state is State.DATA:
             self._filter = self._new_filter()
             self._reader, self._at_end = DataReader(), EndOfData()
         elif self.state in _AT_REST:
-            self._filter, self._utf8 = None, False
+            self._filter = None
+            self._ask_for_utf8(False)
         return octets
 
     def close(self) -> None:
@@ -191,12 +203,15 @@ class ServerProtocol:
         """
         return replace(refusal, final=True) if self._input else refusal
 
-    def _begin_chunk(self, event: Bdat) -> Event:
+    def _ask_for_utf8(self, utf8: bool) -> None:
+        if self._context.utf8 is not utf8:
+            self._context = self._context._replace(utf8=utf8)
+
+    def _begin_chunk(self, event: Bdat) -> None:
         self._reader = ChunkReader(event.size)
         self._at_end = EndOfData() if event.last else EndOfChunk()
         if self._filter is None:
             self._filter = self._new_filter()
-        return event
 
     def _new_filter(self) -> TextFilter:
         return TextFilter(self._text_line_limit, repair=self._repair)

@@ -6,7 +6,7 @@ cannot differ.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from gatepost.protocol.events import (
     Bdat,
@@ -33,7 +33,7 @@ from gatepost.protocol.events import (
 from gatepost.reply import Reply
 
 
-class State(Enum):
+class State(IntEnum):  # an int is its own hash, and states are looked up on every command
     """Where a session stands."""
 
     CONNECT = auto()  #: no banner yet

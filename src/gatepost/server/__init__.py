@@ -1,0 +1,1 @@
+"""The rooms that wait for clients."""

@@ -134,12 +134,12 @@ class Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """Hang up on a client that has been silent for too long, or has stayed for too long."""
+        waiting = self._coroutine is None or self._writable is not None
         if self._conversation.over:
             if now >= self._deadline:
                 self._transport.abort()
-        elif self._coroutine is None or self._writable is not None:
-            if now >= self._deadline or now >= self._session_end:
-                self._hang_up(TIMED_OUT)
+        elif waiting and now >= min(self._deadline, self._session_end):
+            self._hang_up(TIMED_OUT)
 
     def drain(self) -> None:
         """Hang up as soon as no message is under way."""

@@ -9,7 +9,7 @@ from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import reply_to
 from gatepost.limits import Limits
 from gatepost.message import Message
-from gatepost.protocol.commands import VERBS
+from gatepost.protocol.commands import LMTP_VERBS, SMTP_VERBS
 from gatepost.protocol.events import (
     Bdat,
     Chunk,
@@ -34,7 +34,7 @@ from gatepost.protocol.events import (
     Unrecognized,
     Vrfy,
 )
-from gatepost.protocol.extensions import EXTENSION_OF_VERB, core_capabilities, keywords
+from gatepost.protocol.extensions import core_capabilities, keywords
 from gatepost.protocol.server import ServerProtocol
 from gatepost.protocol.states import State
 from gatepost.reply import Reply
@@ -48,7 +48,6 @@ BATCH = 100
 
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages on one connection", final=True)
 
-_NOTHING: dict[str, object] = {"greeting": "", "sender": ""}
 _Replies: TypeAlias = Reply | tuple[Reply, ...] | None
 
 
@@ -86,7 +85,7 @@ class Conversation:
             line_limit=site.limits.line,
             text_line_limit=site.limits.text_line,
             repair=repair,
-            verbatim=bool(chain.turns("argument")),
+            verbatim=bool(chain.turns["argument"]),
         )
         self._patience = Patience(site.limits)
         self._reception: Reception | None = None
@@ -125,7 +124,7 @@ class Conversation:
 
     async def respond(self) -> bytes:
         """What to send back; `more` tells whether it is to be asked again at once."""
-        out = bytearray()
+        out: list[bytes] = []
         for _ in range(BATCH):
             event = self._protocol.next_event()
             if event is None:
@@ -134,9 +133,15 @@ class Conversation:
             if isinstance(event, Line):
                 event = await self._understood(event)
             self.session.unread = self._protocol.unread
-            if (replies := await self._answer(event)) is not None:
-                out += await self._reply(event, replies)
-        return bytes(out)
+            try:
+                replies = await _ANSWERS[type(event)](self, event)
+            except PluginFailure:
+                replies = _broken(event)
+            if replies is not None:
+                out.append(self._reply(event, replies))
+                if self._reception is not None and self._protocol.at_rest:
+                    await self._drop_reception()
+        return b"".join(out)
 
     async def end(self) -> None:
         """The connection is gone: tell those who listen, once."""
@@ -153,26 +158,17 @@ class Conversation:
         self.more = False
         return bytes(reply)
 
-    async def _answer(self, event: Event) -> _Replies:
-        try:
-            return await _ANSWERS[type(event)](self, event)
-        except PluginFailure:
-            return reply_to("connect" if isinstance(event, Connected) else "mail", BROKEN, _NOTHING)
-
     async def _understood(self, line: Line) -> Event:
         try:
             text = await self._chain.pass_on("argument", self.session, line.verb, line.text)
         except PluginFailure:
-            return Malformed(reply_to("mail", BROKEN, _NOTHING))
-        return self._protocol.understand(Line(line.verb, text))
+            return Malformed(_broken(line))
+        return self._protocol.understand(line.verb, text)
 
-    async def _reply(self, event: Event, replies: Reply | tuple[Reply, ...]) -> bytes:
-        if isinstance(replies, Reply):
-            replies = (self._patience.judge(event, replies),)
-        octets = self._protocol.reply(*replies)
-        if self._reception is not None and self._protocol.at_rest:
-            await self._drop_reception()
-        return octets
+    def _reply(self, event: Event, replies: Reply | tuple[Reply, ...]) -> bytes:
+        if isinstance(replies, tuple):
+            return self._protocol.reply(*replies)
+        return self._protocol.reply(self._patience.judge(event, replies))
 
     async def _drop_reception(self) -> None:
         if self._reception is not None:
@@ -180,12 +176,14 @@ class Conversation:
             await reception.over()
 
     async def _ask(self, hook: str, *arguments: object, **words: object) -> Reply:
-        verdict = await self._chain.ask(hook, self.session, self.session, *arguments)
+        verdict = None
+        if self._chain.turns[hook]:
+            verdict = await self._chain.ask(hook, self.session, self.session, *arguments)
         return reply_to(hook, verdict, words)
 
     async def _setting(self, name: str, value: int, event: Mail | None = None) -> int:
         """A limit of the configuration, as plugins will have it."""
-        if not self._chain.turns("setting"):
+        if not self._chain.turns["setting"]:
             return value
         sender = event.sender if event else None
         size: int = await self._chain.pass_on("setting", name, value, sender)
@@ -193,7 +191,7 @@ class Conversation:
 
     async def _connected(self, _: Connected) -> Reply:
         greeting = f"{self._site.hostname} {'LMTP' if self._lmtp else 'ESMTP'}"
-        if self._chain.turns("greeting"):
+        if self._chain.turns["greeting"]:
             greeting = await self._chain.pass_on("greeting", self.session, greeting)
         return await self._ask("connect", greeting=greeting)
 
@@ -211,7 +209,7 @@ class Conversation:
         offered: tuple[str, ...] = ()
         if not isinstance(event, Helo):
             offered = await self._capabilities()
-        self._protocol.offered = keywords(offered)
+        self._protocol.offer(keywords(offered))
         return Reply(250, "", "\n".join((first_line, *offered)))
 
     async def _capabilities(self) -> tuple[str, ...]:
@@ -221,7 +219,7 @@ class Conversation:
             recipients=limits.recipients,
             messages=limits.messages,
         )
-        if self._chain.turns("capabilities"):
+        if self._chain.turns["capabilities"]:
             offered = await self._chain.pass_on("capabilities", self.session, offered)
         return offered
 
@@ -240,8 +238,6 @@ class Conversation:
             message=Message(memory=limits.memory, header_limit=limits.header_size),
             number=session.messages,
         )
-        verdict = await self._chain.ask("mail", session, transaction, event.sender)
-        reply = reply_to("mail", verdict, {"sender": event.sender})
         self._reception = Reception(
             transaction,
             self._chain,
@@ -250,9 +246,7 @@ class Conversation:
             message_size=message_size,
             recipients=await self._setting("recipients", limits.recipients, event),
         )
-        if not reply.positive:
-            await self._drop_reception()
-        return reply
+        return await self._reception.mail()
 
     async def _rcpt(self, event: Rcpt) -> Reply:
         reception = self._open_reception()
@@ -293,17 +287,19 @@ class Conversation:
 
     def _commands(self) -> str:
         """What HELP tells: the commands that are implemented here."""
-        here = [
-            verb
-            for verb, row in VERBS.items()
-            if row.only_in in ("", "lmtp" if self._lmtp else "smtp")
-            and EXTENSION_OF_VERB.get(verb, "CHUNKING") in (*self._protocol.offered, "CHUNKING")
-        ]
-        return f"Commands: {' '.join(here)}"
+        offered = self._protocol.offered
+        verbs = (LMTP_VERBS if self._lmtp else SMTP_VERBS).items()
+        return " ".join(verb for verb, row in verbs if not row.needs or row.needs in offered)
 
     def _open_reception(self) -> Reception:
         assert self._reception is not None, "the protocol lets this through only after MAIL"
         return self._reception
+
+
+def _broken(event: Event) -> Reply:
+    """The reply to an event on which a plugin failed."""
+    hook = "connect" if isinstance(event, Connected) else "message"
+    return reply_to(hook, BROKEN, {"greeting": ""})
 
 
 _ANSWERS: dict[type[Event], Callable[[Conversation, Any], Awaitable[_Replies]]] = {

@@ -75,6 +75,10 @@ class Reception:
         """Whether the client has tried twice as many recipients as it may."""
         return self._tried > 2 * self._most_recipients
 
+    async def mail(self) -> Reply:
+        """The transaction has begun."""
+        return await self._ask("mail", self.transaction.sender, sender=self.transaction.sender)
+
     async def rcpt(self, event: Rcpt) -> Reply:
         """One more recipient is proposed."""
         transaction = self.transaction
@@ -82,11 +86,13 @@ class Reception:
         if len(self._routes) >= self._most_recipients:
             return TOO_MANY_RECIPIENTS
         recipient = Recipient(event.recipient, event.parameters)
-        if self._chain.turns("setting") and await self._is_too_big_for(recipient):
+        if self._chain.turns["setting"] and await self._is_too_big_for(recipient):
             return TOO_BIG
         reply = await self._ask("rcpt", recipient, recipient=recipient)
         if reply.positive:
-            copies = await self._chain.routes(transaction, recipient)
+            copies: tuple[Recipient, ...] = (recipient,)
+            if self._chain.turns["route"]:
+                copies = await self._chain.routes(transaction, recipient)
             self._routes[recipient] = copies
             transaction.recipients += copies
         return reply
@@ -145,7 +151,8 @@ class Reception:
 
     async def over(self) -> None:
         """The transaction is over, finished or not."""
-        await self._chain.tell("reset", self.transaction)
+        if self._chain.turns["reset"]:
+            await self._chain.tell("reset", self.transaction)
         self.transaction.message.drop()
 
     async def _hear_headers(self) -> None:
@@ -204,17 +211,20 @@ class Reception:
             recipient=only.address.mailbox if only else "",
             date=time.time(),
         )
-        if self._chain.turns("received"):
+        if self._chain.turns["received"]:
             field = await self._chain.pass_on("received", transaction, field)
         transaction.message.headers.prepend("Received", field)
 
     async def _ask(self, hook: str, *arguments: object, **words: object) -> Reply:
-        transaction = self.transaction
-        verdict = await self._chain.ask(hook, transaction.session, transaction, *arguments)
+        verdict = None
+        if self._chain.turns[hook]:
+            transaction = self.transaction
+            verdict = await self._chain.ask(hook, transaction.session, transaction, *arguments)
         return reply_to(hook, verdict, words)
 
     async def _answered(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
-        await self._chain.tell("queued", self.transaction, replies[0])
+        if self._chain.turns["queued"]:
+            await self._chain.tell("queued", self.transaction, replies[0])
         return replies
 
     async def _is_too_big_for(self, recipient: Recipient) -> bool:

@@ -1,0 +1,110 @@
+"""From the text of a configuration to a Config, or to every complaint about it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatepost.config.complaints import Complaints, ConfigError
+from gatepost.config.sections import read_dns, read_limits, read_listeners, read_plugins
+from gatepost.config.settings import Config, Listen, StrayLineEnds, is_hostname, own_hostname
+from gatepost.hooks.loader_values import declared_options, fill
+
+_AT_LINE = re.compile(
+    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", re.S
+)
+
+
+@dataclass(slots=True)
+class _File:
+    """The first level of the file."""
+
+    hostname: str = field(default_factory=own_hostname)
+    plugin_directories: tuple[Path, ...] = ()
+    stray_line_ends: StrayLineEnds = "refuse"
+    listen: list[dict[str, object]] = field(default_factory=list)
+    limits: dict[str, object] = field(default_factory=dict)
+    dns: dict[str, object] = field(default_factory=dict)
+    plugin: list[dict[str, object]] = field(default_factory=list)
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file.  Raises ConfigError with all that is wrong with it."""
+    try:
+        octets = path.read_bytes()
+    except FileNotFoundError as error:
+        hint = "`gatepost init` writes a first configuration"
+        raise ConfigError([f"{path}: there is no such file; {hint}"]) from error
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}:{line}: not UTF-8"]) from error
+    return parse_config(text, path=path)
+
+
+def parse_config(text: str, *, path: Path) -> Config:
+    """Read the text of a configuration that stands, or might stand, at `path`.
+
+    Paths in it start at the directory of `path`.  Raises ConfigError with all that is wrong.
+    """
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError([_syntax_complaint(str(error), text, path)]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path}: lists or tables are nested too deep"]) from error
+    complaints = Complaints()
+    config = _read(table, path.absolute().parent, complaints)
+    if complaints:
+        raise complaints.located(path, text)
+    return config
+
+
+def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) -> Config:
+    """The configuration; it is of use only if there are no complaints afterwards."""
+    values, wrong = fill(table, declared_options(_File), directory)
+    complaints.take(wrong)
+    file = _File(**values)
+    _check(file, complaints)
+    listeners: tuple[Listen, ...] = ()
+    if "listen" in values or "listen" not in table:
+        listeners = read_listeners(file.listen, directory, complaints)
+    return Config(
+        hostname=file.hostname,
+        plugin_directories=file.plugin_directories,
+        listen=listeners,
+        limits=read_limits(file.limits, complaints),
+        dns=read_dns(file.dns, complaints),
+        stray_line_ends=file.stray_line_ends,
+        plugins=read_plugins(
+            file.plugin,
+            complaints,
+            directory=directory,
+            directories=file.plugin_directories,
+            listeners=[listener.name for listener in listeners],
+        ),
+        directory=directory,
+    )
+
+
+def _check(file: _File, complaints: Complaints) -> None:
+    if not is_hostname(file.hostname):
+        text = "option 'hostname' must be a domain in ASCII, or an address in brackets"
+        complaints.add(f"{text}, not {file.hostname!r}", "hostname")
+    for directory in file.plugin_directories:
+        if not directory.is_dir():
+            text = f"option 'plugin_directories': {directory} is no directory"
+            complaints.add(text, "plugin_directories")
+
+
+def _syntax_complaint(error: str, text: str, path: Path) -> str:
+    match = _AT_LINE.fullmatch(error)
+    if match is None:
+        return f"{path}: {error}"
+    return f"{path}:{match['line'] or text.rstrip().count(chr(10)) + 1}: {match['what']}"
