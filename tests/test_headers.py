@@ -281,7 +281,7 @@ def test_the_block_may_change_while_it_is_read() -> None:
         b"Received: " + b"=?utf-8?b?" + b"YWJj" * 1_000_000 + b"?=\r\n",
         b"Received: " + b"\x00\xff" * 500_000 + b"\r\n",
         b"x" * 5_000_000 + b"\r\nReceived: a\r\n" + b" \t" * 2_000_000 + b"\r\n",
-        b"\r\n" * 2_000_000,
+        b"\r\n" * 500_000,
         b"Received" + b" " * 5_000_000 + b"\r\n",
     ],
     ids=[

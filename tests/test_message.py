@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,8 +41,8 @@ WILD = st.lists(
 ).map(b"".join)
 
 
-def received(data: bytes, *cuts: int, memory: int = 262_144) -> Message:
-    message = Message(memory=memory)
+def received(data: bytes, *cuts: int, memory: int = 262_144, header_limit: int = 9999) -> Message:
+    message = Message(memory=memory, header_limit=header_limit)
     for start, end in zip((0, *cuts), (*cuts, len(data)), strict=True):
         message.append(data[start:end])
     message.finish()
@@ -91,11 +93,12 @@ def test_where_the_header_ends(data: bytes, block: bytes, body: bytes) -> None:
         assert message.body_size == len(body)
 
 
-@given(WILD, st.lists(st.integers(0, 60)))
-def test_any_split_gives_the_same_message(data: bytes, cuts: list[int]) -> None:
-    whole = received(data)
-    split = received(data, *sorted(min(cut, len(data)) for cut in cuts))
-    assert bytes(split) == bytes(whole) == data
+@given(WILD, st.lists(st.integers(0, 60)), st.integers(0, 60))
+def test_any_split_gives_the_same_message(data: bytes, cuts: list[int], limit: int) -> None:
+    whole = received(data, header_limit=limit)
+    split = received(data, *sorted(min(cut, len(data)) for cut in cuts), header_limit=limit)
+    assert split.oversized_header == whole.oversized_header
+    assert bytes(split) == bytes(whole) == (b"" if whole.oversized_header else data)
     assert bytes(split.headers) == bytes(whole.headers)
     assert body_of(split) == body_of(whole)
     assert split.separated == whole.separated
@@ -160,7 +163,7 @@ def test_a_field_that_was_there_first_stays_on_top() -> None:
         (b"A: b\r\n" * 165 + b"A: bbbbb\r\n", False),
         (b"A: b\r\n" * 165 + b"A: bbbbbb\r\n", True),
         (b"A: b\r\n" * 1000, True),
-        (b"A" * 1_000_000, True),
+        (b"A" * 10_000 + b": no name\r\n", False),
     ],
 )
 def test_an_oversized_header_is_not_kept(header: bytes, oversized: bool, step: int) -> None:
@@ -250,7 +253,8 @@ def test_readers_do_not_disturb_each_other(memory: int) -> None:
     for one, other in zip(first, second, strict=False):
         halves[0] += one
         halves[1] += other
-    assert halves[0] + b"".join(first) == data[: len(halves[0])] + data[len(halves[0]) :]
+    assert halves[0] + b"".join(first) == data
+    assert data.startswith(halves[1])
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: message.open().read(), range(8))) == [data] * 8
 
@@ -324,8 +328,6 @@ def test_a_dropped_message_is_empty() -> None:
 @pytest.fixture
 def small_disk() -> Iterator[int]:
     """A limit on the size of files, which the kernel reports like a full disk: an OSError."""
-    import signal
-
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
@@ -356,8 +358,6 @@ def test_a_directory_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
 
 
 def test_small_pieces_do_not_weigh_more_than_their_octets() -> None:
-    import tracemalloc
-
     message = Message(memory=200_000)
     message.append(b"\r\n")
     tracemalloc.start()
@@ -374,4 +374,4 @@ def test_headers_are_found_here_too() -> None:
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(os.listdir("/dev/fd"))

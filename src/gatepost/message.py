@@ -150,7 +150,7 @@ class Message:
         self._body = Body(self._memory, self._directory)
 
     def _append_header(self, data: bytes) -> None:
-        arrived = data
+        arrived: bytes | bytearray = data
         if self._arrived:
             self._arrived += data
             arrived = self._arrived
@@ -169,8 +169,8 @@ class Message:
         self._indented = arrived[end : end + 1] in (b" ", b"\t")
         self.headers = Headers(bytes(self.headers) + arrived[:end])
         self.headers_complete = True
-        rest = memoryview(arrived)[end + 2 if self.separated else end :]
-        self._body.append(bytes(rest))
+        octets = arrived if isinstance(arrived, bytes) else memoryview(arrived)
+        self._body.append(bytes(octets[end + 2 if self.separated else end :]))
 
     def _head(self) -> bytes:
         return bytes(self.headers) + self._gap()

@@ -43,14 +43,19 @@ class Locator:
             if depth == 0 and (header := _HEADER.fullmatch(line)):
                 parts = _parts(text[start + header.start("name") : start + header.end("name")])
                 table = self._enter(parts, is_list=header["brackets"] == "[[")
-                self._lines.setdefault(table, number)
+                self._note(table, number)
             elif depth == 0 and (key := _KEY.match(line)):
                 parts = _parts(text[start + key.start("name") : start + key.end("name")])
-                self._lines.setdefault((*table, *parts), number)
+                self._note((*table, *parts), number)
                 depth = _opened(line[key.end() :])
             else:
                 depth += _opened(line)
             start += len(line) + 1
+
+    def _note(self, place: Place, number: int) -> None:
+        """The place begins here, and so do the tables around it that have no header."""
+        for length in range(1, len(place) + 1):
+            self._lines.setdefault(place[:length], number)
 
     def _enter(self, parts: list[str], *, is_list: bool) -> Place:
         """The place of a header: below a list of tables it means the last of them."""

@@ -75,6 +75,7 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
     listeners: tuple[Listen, ...] = ()
     if "listen" in values or "listen" not in table:
         listeners = read_listeners(file.listen, directory, complaints)
+    all_sound = len(listeners) == len(file.listen)
     return Config(
         hostname=file.hostname,
         plugin_directories=file.plugin_directories,
@@ -87,7 +88,7 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
             complaints,
             directory=directory,
             directories=file.plugin_directories,
-            listeners=[listener.name for listener in listeners],
+            listeners=[listener.name for listener in listeners] if all_sound else [],
         ),
         directory=directory,
     )

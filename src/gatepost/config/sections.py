@@ -117,8 +117,8 @@ def read_plugins(
     for number, table in enumerate(tables):
         name = table.get("name", table.get("use", ""))
         if isinstance(name, str) and name in names:
-            text = f"{name}: there are two plugins of this name: give one another with name = "
-            complaints.add(text + f'"{name}-2"', "plugin", number, "name")
+            text = f'two plugins are called that: give one another name, as in name = "{name}-2"'
+            complaints.add(f"{name}: {text}", "plugin", number, "name")
         names.add(str(name))
         outcome = load(table, directory=directory, directories=directories)
         if isinstance(outcome, list):

@@ -107,7 +107,7 @@ class Dns:
 
 
 def own_hostname() -> str:
-    """The name that this machine gives itself; `localhost` when that could not stand in a banner."""
+    """The name that this machine gives itself, or `localhost` when that fits in no banner."""
     name = socket.gethostname()
     if "." not in name:
         name = socket.getfqdn(name)
@@ -127,9 +127,9 @@ class Config:
 
     hostname: str = field(default_factory=own_hostname)  #: the server's name for itself
     plugin_directories: tuple[Path, ...] = ()  #: where plugins that are files are looked for
-    listen: tuple[Listen, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    dns: Dns = field(default_factory=Dns)
+    listen: tuple[Listen, ...] = ()  #: where clients may connect
+    limits: Limits = field(default_factory=Limits)  #: how much one client may ask
+    dns: Dns = field(default_factory=Dns)  #: whom to ask for names
     #: what a bare CR or LF in a message means: it is refused, or made a CRLF
     stray_line_ends: StrayLineEnds = "refuse"
     plugins: tuple[tuple[Plugin, Placement], ...] = ()  #: in the order in which they are asked

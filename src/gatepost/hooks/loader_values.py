@@ -269,7 +269,13 @@ def _read_foreign(value: object, kind: Any, directory: Path) -> object:
     return converted
 
 
+def _read_anything(value: object, kind: Any, directory: Path) -> object:
+    return value
+
+
 _READERS: dict[Any, Reader] = {
+    Any: _read_anything,
+    object: _read_anything,
     Union: _read_choice,
     UnionType: _read_choice,
     Literal: _read_literal,

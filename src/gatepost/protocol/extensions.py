@@ -36,6 +36,7 @@ EXTENSIONS = (
 )
 # fmt: on
 
+
 @lru_cache(maxsize=64)
 def core_capabilities(*, message_size: int, recipients: int, messages: int) -> tuple[str, ...]:
     """The lines of the EHLO reply that the server itself honours.

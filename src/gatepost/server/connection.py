@@ -123,12 +123,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone, for whatever reason."""
         self._lost = True
-        self._connections.leave(self)
         if self._coroutine is not None and not self._conversation.committed:
             coroutine, self._coroutine = self._coroutine, None
             coroutine.close()  # and with it what its hook waits for
         if self._coroutine is None:
-            self._start(self._conversation.end())
+            self._start(self._end())
 
     # -- What the clock and the server call -------------------------------------------------------
 
@@ -159,7 +158,7 @@ class Connection(asyncio.Protocol):
         while True:
             octets = await conversation.respond()
             if self._lost:
-                await conversation.end()
+                await self._end()
                 return
             if octets:
                 transport.write(octets)
@@ -176,6 +175,12 @@ class Connection(asyncio.Protocol):
             self._hang_up(SHUTTING_DOWN)
         else:
             transport.resume_reading()
+
+    async def _end(self) -> None:
+        try:
+            await self._conversation.end()
+        finally:
+            self._connections.leave(self)
 
     async def _others_turn(self) -> None:
         """Wait until the client reads, or else until others have had their turn."""

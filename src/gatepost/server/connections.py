@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
@@ -39,6 +40,8 @@ class Connections:
         self._limits = limits
         self._open: dict[Timed, str] = {}
         self._from_address: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -54,6 +57,7 @@ class Connections:
             return TOO_MANY_FROM_YOU
         self._open[connection] = address
         self._from_address[address] += 1
+        self._empty.clear()
         return None
 
     def leave(self, connection: Timed) -> None:
@@ -63,6 +67,12 @@ class Connections:
             self._from_address[address] -= 1
             if not self._from_address[address]:
                 del self._from_address[address]
+            if not self._open:
+                self._empty.set()
+
+    async def emptied(self) -> None:
+        """Wait until the last connection is gone."""
+        await self._empty.wait()
 
     def sweep(self, now: float) -> None:
         """Hang up on those whose time is over; `now` is in seconds of the event loop's clock."""

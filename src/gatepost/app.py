@@ -1,0 +1,150 @@
+"""Gate: the whole server, in an event loop that somebody else may own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gatepost.config import Config, Listen, SocketAddress, own_hostname
+from gatepost.config.settings import StrayLineEnds
+from gatepost.hooks.chain import Chain
+from gatepost.hooks.placement import Placement
+from gatepost.limits import Limits
+from gatepost.plugin import Plugin
+from gatepost.server.connections import SWEEP_INTERVAL, Connections
+from gatepost.server.journal import Journal
+from gatepost.server.listener import Listener
+from gatepost.site import Site
+
+#: Seconds that messages under way are given when the server stops.
+GRACE = 10.0
+
+
+class Gate:
+    """A mail server.
+
+        async with Gate([Domains(domains=Entries(["example.org"])), Inbox()]) as gate:
+            print(gate.port)
+
+    `plugins` are asked in their order; one may come with a `Placement`, which is what the common
+    keys of a [[plugin]] table say.  `listen` is one address or several, as in the configuration:
+    `127.0.0.1:0` for a port that the system chooses, `[::1]:2525`, `unix:gatepost.sock`, or a
+    `Listen`.  It runs in the event loop that it is started in and starts no thread of its own.
+    """
+
+    def __init__(
+        self,
+        plugins: Iterable[Plugin | tuple[Plugin, Placement]] = (),
+        *,
+        listen: str | Listen | Iterable[str | Listen] = "127.0.0.1:0",
+        hostname: str = "",
+        limits: Limits | None = None,
+        stray_line_ends: StrayLineEnds = "refuse",
+        directory: Path | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self.site = Site(hostname or own_hostname(), directory or Path.cwd(), limits)
+        self.connections = Connections(limits)
+        self.chain = Chain(_placed(plugins))
+        self.listeners = tuple(
+            Listener(
+                one,
+                self.chain.on(one.name),
+                self.site,
+                self.connections,
+                repair=stray_line_ends == "repair",
+            )
+            for one in _listens(listen)
+        )
+        self._sweep: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """The server that a configuration describes."""
+        return cls(
+            config.plugins,
+            listen=config.listen,
+            hostname=config.hostname,
+            limits=config.limits,
+            stray_line_ends=config.stray_line_ends,
+            directory=config.directory,
+        )
+
+    @property
+    def addresses(self) -> tuple[SocketAddress, ...]:
+        """Where it listens, in the order of the listeners; ports are known once it is started."""
+        return tuple(listener.address for listener in self.listeners)
+
+    @property
+    def port(self) -> int:
+        """The port of the first listener."""
+        return self.addresses[0].port
+
+    async def start(self) -> None:
+        """Tell the plugins, and take connections.
+
+        Raises OSError where an address cannot be had, and whatever a plugin's `startup` raises; the
+        server is down again then.
+        """
+        try:
+            await self.chain.start(self.site)
+            for listener in self.listeners:
+                await listener.open()
+        except BaseException:
+            await self.stop(grace=0)
+            raise
+        self._sweep_later()
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Take no more connections; messages under way have `grace` seconds to be finished."""
+        for listener in self.listeners:
+            listener.close()
+        self.connections.drain()
+        try:
+            async with asyncio.timeout(grace):
+                await self.connections.emptied()
+        except TimeoutError:
+            self.connections.abort()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        await self.chain.tell("shutdown", self.site)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _sweep_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweep = loop.call_later(SWEEP_INTERVAL, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        self.connections.sweep(asyncio.get_running_loop().time())
+        self._sweep_later()
+
+
+def _placed(
+    plugins: Iterable[Plugin | tuple[Plugin, Placement]],
+) -> list[tuple[Plugin, Placement]]:
+    placed = [
+        one if isinstance(one, tuple) else (one, Placement(type(one).__name__)) for one in plugins
+    ]
+    if logging.getLogger("gatepost").isEnabledFor(logging.INFO):
+        return [(Journal(), Placement("journal")), *placed]
+    return placed
+
+
+def _listens(listen: str | Listen | Iterable[str | Listen]) -> list[Listen]:
+    several = [listen] if isinstance(listen, str | Listen) else listen
+    return [one if isinstance(one, Listen) else Listen(one, name=one) for one in several]

@@ -1,0 +1,48 @@
+"""Journal: what happens, one readable line each."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from gatepost.plugin import Plugin
+from gatepost.reply import Reply
+from gatepost.session import Session, Transaction
+from gatepost.trail import Decision
+from gatepost.verdict import Accept
+
+log = logging.getLogger("gatepost")
+
+#: How many recipients of a message are named; the others are counted.
+_NAMED = 5
+
+
+class Journal(Plugin):
+    """Log connections, decisions and messages, at the level INFO."""
+
+    def connect(self, session: Session) -> None:
+        log.info("%s connected from %s to %s", session.id, session.client, session.listener)
+
+    def decided(self, session: Session, decision: Decision) -> None:
+        verdict = decision.verdict
+        says = "accepts" if isinstance(verdict, Accept) else type(verdict).__name__.lower() + "s"
+        why = f": {verdict.text}" if verdict.text else ""
+        noted = "" if decision.mode == "enforce" else f" ({decision.mode})"
+        log.info("%s %s: %s %s%s%s", session.id, decision.hook, decision.plugin, says, noted, why)
+
+    def queued(self, transaction: Transaction, reply: Reply) -> None:
+        recipients = transaction.recipients
+        names = " ".join(str(recipient) for recipient in recipients[:_NAMED])
+        more = f" and {len(recipients) - _NAMED} more" if len(recipients) > _NAMED else ""
+        size = transaction.message.size
+        log.info(
+            "%s %s -> %s%s, %d octets: %s",
+            transaction.id, transaction.sender, names or "(nobody)", more, size, reply,
+        )  # fmt: skip
+
+    def disconnect(self, session: Session) -> None:
+        seconds = time.time() - session.started
+        log.info(
+            "%s %s (%s) gone after %.2f s and %d messages",
+            session.id, session.client, session.hello or "no greeting", seconds, session.messages,
+        )  # fmt: skip

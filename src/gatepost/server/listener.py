@@ -1,0 +1,69 @@
+"""Listener: one socket where clients may come, and what is spoken there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from gatepost.config import Listen, SocketAddress
+from gatepost.hooks.chain import Chain
+from gatepost.server.connection import Connection
+from gatepost.server.connections import Connections
+from gatepost.server.conversation import Conversation
+from gatepost.session import Session
+from gatepost.site import Site
+
+#: Clients that the kernel lets wait until they are taken in.
+BACKLOG = 1024
+
+
+@dataclass(slots=True)
+class Listener:
+    """Takes clients in; each gets a connection and a conversation of its own."""
+
+    listen: Listen
+    chain: Chain  #: the plugins that are asked on this listener
+    site: Site
+    connections: Connections
+    repair: bool = False  #: mend stray CR and LF in messages instead of refusing them
+    _servers: list[asyncio.AbstractServer] = field(default_factory=list)
+
+    async def open(self) -> None:
+        """Begin to take clients in.  Raises OSError where the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        where = self.listen.socket_address
+        if where.path is not None:
+            server = await loop.create_unix_server(
+                self._new, os.fspath(where.path), backlog=BACKLOG
+            )
+        else:
+            server = await loop.create_server(self._new, where.host, where.port, backlog=BACKLOG)
+        self._servers.append(server)
+
+    @property
+    def address(self) -> SocketAddress:
+        """Where it listens; a port that the system chose is known once it is open."""
+        where = self.listen.socket_address
+        for server in self._servers:
+            if where.path is None:
+                where = where._replace(port=server.sockets[0].getsockname()[1])
+        return where
+
+    def close(self) -> None:
+        """Take no more clients in; those that are here stay."""
+        while self._servers:
+            self._servers.pop().close()
+            if (path := self.listen.socket_address.path) is not None:
+                with suppress(OSError):
+                    path.unlink()
+
+    def converse(self, session: Session) -> Conversation:
+        """The conversation that a client of this listener gets."""
+        lmtp = self.listen.protocol == "lmtp"
+        return Conversation(session, self.chain, self.site, lmtp=lmtp, repair=self.repair)
+
+    def _new(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        return Connection(self.listen.name, self.connections, self.converse, loop.time)
