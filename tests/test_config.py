@@ -351,6 +351,13 @@ def test_listeners_of_one_name_or_address(told: Told) -> None:
         ),
         ("recipient = 1000", ["4: limits: unknown option 'recipient', did you mean 'recipients'?"]),
         ('errors = "20"', ["4: limits: option 'errors' must be a whole number, not a string"]),
+        (
+            f"errors = 0x{'f' * 5000}",
+            [
+                "4: limits: option 'errors' must be a whole number, "
+                "not a number of more than 64 bits"
+            ],
+        ),
         ("errors = -1", ["4: limits: option 'errors' must be 0 or more, not -1"]),
         ("connections = 0", ["4: limits: option 'connections' must be more than 0, not 0"]),
         ("data_timeout = 0.0", ["4: limits: option 'data_timeout' must be more than 0, not 0.0"]),

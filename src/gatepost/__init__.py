@@ -1,6 +1,8 @@
 """All that a plugin imports."""
 
 from gatepost.address import Address
+from gatepost.derived import Derived
+from gatepost.domain_list import DomainList
 from gatepost.each import AnswerForEach, Each
 from gatepost.entries import Entries
 from gatepost.message import Headers, Message
@@ -8,6 +10,7 @@ from gatepost.notes import Note
 from gatepost.plugin import Plugin, blocking
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.reply import Reply
+from gatepost.rules import Rule, Rules
 from gatepost.session import Endpoint, Recipient, Session, Transaction
 from gatepost.site import Site
 from gatepost.trail import Decision, Result
@@ -21,6 +24,8 @@ __all__ = [
     "Decision",
     "Defer",
     "Deny",
+    "Derived",
+    "DomainList",
     "Each",
     "Endpoint",
     "Entries",
@@ -34,6 +39,8 @@ __all__ = [
     "Recipient",
     "Reply",
     "Result",
+    "Rule",
+    "Rules",
     "Session",
     "Site",
     "Transaction",

@@ -26,7 +26,7 @@ class Derived(Generic[T]):
     `parse` reads one entry and raises ValueError for a bad one; `combine` makes the whole of what
     was parsed.  `option` names the entries in errors.
 
-    Raises ValueError, naming every bad entry, when it is made.  When a file of entries changes
+    Raises ValueError, naming the bad entries, when it is made.  When a file of entries changes
     later and the new ones are bad, what was made of the old ones stays, and that is logged once.
     """
 

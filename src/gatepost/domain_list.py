@@ -36,10 +36,10 @@ def domain_entry(text: str) -> str:
     """
     if text.startswith("*."):
         raise ValueError(f"for everything below a domain write {text[1:]!r}")
-    domain = text.removeprefix(".")
-    if not domain or (domain.startswith("[") and domain != text):
-        raise ValueError("a suffix is a dot and a domain")
-    return text[: len(text) - len(domain)] + Address("postmaster", domain).ascii_domain
+    dot, domain = (".", text[1:]) if text.startswith(".") else ("", text)
+    if not domain or (dot and domain.startswith("[")):
+        raise ValueError("no domain")
+    return dot + Address("postmaster", domain).ascii_domain
 
 
 def entries_covering(domain: str) -> Iterator[str]:

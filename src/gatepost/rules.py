@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from typing import NamedTuple, TypeAlias
@@ -77,7 +77,7 @@ class Rules:
     With `subjects=2` two patterns stand in front of the verdict, and two addresses are asked for.
     `check` raises ValueError for a rule that does not fit.
 
-    Raises ValueError, naming `option` and every bad line.
+    Raises ValueError, naming `option` and the bad lines.
     """
 
     __slots__ = ("_table",)
@@ -126,8 +126,9 @@ class _Table:
         for number in self._searched:
             if number > first:
                 break
-            if _matches(self._rules[number].patterns, addresses):
-                return self._rules[number]
+            rule = self._rules[number]
+            if all(map(_matches, rule.patterns, addresses)):
+                return rule
         return self._rules[first] if first < len(self._rules) else None
 
 
@@ -141,18 +142,13 @@ def _keys(address: Address) -> Iterator[_Key]:
             yield None, entry
 
 
-def _matches(patterns: Iterable[_Pattern], addresses: Iterable[Address]) -> bool:
-    return all(
-        _is_found(pattern, address) if isinstance(pattern, re.Pattern) else pattern in keys
-        for pattern, address in zip(patterns, addresses, strict=True)
-        for keys in (_keys(address),)
-    )
-
-
-def _is_found(expression: re.Pattern[str], address: Address) -> bool:
-    # An expression that was meant for people must not refuse the notifications.
+def _matches(pattern: _Pattern, address: Address) -> bool:
+    if isinstance(pattern, tuple):
+        return pattern in _keys(address)
+    if address.is_null:  # what was written against people must not refuse the notifications
+        return False
     mailbox = address.mailbox.removesuffix(address.domain) + address.ascii_domain
-    return not address.is_null and expression.search(mailbox) is not None
+    return pattern.search(mailbox) is not None
 
 
 # -- Reading a line -------------------------------------------------------------------------------

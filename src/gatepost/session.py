@@ -89,6 +89,7 @@ class Transaction:
     recipients: list[Recipient] = field(default_factory=list)  #: those accepted so far
     message: Message = field(default_factory=Message)  #: empty until DATA
     number: int = 1  #: which message of its session it is
+    chunked: bool = False  #: it comes by BDAT (RFC 3030), behind which a client need not wait
     notes: Notes = field(default_factory=Notes)
 
     @property

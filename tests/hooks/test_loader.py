@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from datetime import date
 from importlib import metadata
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +32,8 @@ from gatepost.hooks.loader import (
     load,
     options_of,
 )
+from gatepost.hooks.loader_declared import declared_options
+from gatepost.hooks.loader_values import fill
 from gatepost.hooks.placement import Placement
 
 HEAD = """
@@ -653,6 +658,53 @@ def test_values_that_do_not_fit(
     assert told(use="kinds", **{option: value}) == [expected]
 
 
+@dataclass
+class Everything:
+    """One option of every type."""
+
+    text: str
+    number: float
+    whole: int
+    flag: bool
+    path: Path
+    entries: Entries
+    address: Address
+    network: IPv4Network | IPv6Network
+    pattern: re.Pattern[str]
+    choice: Literal[1, "a"]
+    pairs: tuple[tuple[str, int], ...]
+    tags: frozenset[str]
+    table: dict[str, tuple[Path, ...]]
+    inner: NoOptions | Parent | None
+    anything: object
+    day: date
+    few: Annotated[int, msgspec.Meta(ge=1, le=3)]
+
+
+@dataclass
+class NoOptions:
+    pass
+
+
+TOML = st.recursive(
+    st.text() | st.integers() | st.floats() | st.booleans() | st.dates() | st.just(16**3000),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([each.name for each in fields(Everything)]) | st.text(min_size=1), TOML
+    )
+)
+def test_any_value_fits_or_is_complained_of(table: dict[str, object]) -> None:
+    declared = declared_options(Everything)
+    values, complaints = fill(table, declared, Path("/nowhere"))
+    assert values.keys() <= declared.keys()
+    assert values.keys() | {each.key for each in complaints if each.key} == table.keys()
+
+
 def test_paths_start_at_the_configuration(
     write: WriteFile,
     built: Callable[..., Loaded],
@@ -693,6 +745,14 @@ class Documented(Parent):
         default_factory=list,  #: a default
     )  #: of several lines
     long: str = "#: no comment"  #: what it means
+    #: goes on below
+    short: str = ""  #: nothing more
+    under: int = 0
+    #: in lines
+    #: of its own
+    over: int = 1
+    #: likewise
+
     mode_of: Literal["a", "b"] | None = None  # a reason, no meaning
     computed: str = field(default_factory=Path.home().name.upper)
     entries: Entries = OURS
@@ -711,7 +771,10 @@ def test_options_are_documented_by_their_comments() -> None:
         ("where", "a path", '"mail"', "where mail goes,"),
         ("quiet", "true or false", "false", "above the next"),
         ("many", "a list of strings", "[]", "a default of several lines"),
-        ("long", "a string", '"#: no comment"', "what it means"),
+        ("long", "a string", '"#: no comment"', "what it means goes on below"),
+        ("short", "a string", '""', "nothing more"),
+        ("under", "a whole number", "0", "in lines of its own"),
+        ("over", "a whole number", "1", "likewise"),
         ("mode_of", "'a' or 'b'", "unset", ""),
         ("computed", "a string", "computed", ""),
         ("entries", "a list of strings or the name of a file", '["a.example"]', ""),

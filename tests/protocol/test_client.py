@@ -85,7 +85,7 @@ def test_ehlo_offers_extensions() -> None:
 def test_a_refused_banner_leaves_only_quit() -> None:
     protocol = ClientProtocol("client.example")
     hear(protocol, b"554 5.7.1 go away\r\n")
-    assert protocol.state is ClientState.TURNED_AWAY
+    assert not protocol.at_rest
     with pytest.raises(RuntimeError, match="out of turn"):
         protocol.hello()
     assert protocol.send(Stage.QUIT) == b"QUIT\r\n"

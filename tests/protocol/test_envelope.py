@@ -50,6 +50,8 @@ def wording(
 UTF8_ASKED = MailParameters(smtputf8=True)
 BINARYMIME = MailParameters(body="BINARYMIME")
 REQUIRETLS = MailParameters(requiretls=True)
+URGENT = MailParameters(mt_priority=-3)
+CLAIMS = MailParameters(size=9, auth="x@y.example")
 NOTICES = MailParameters(ret="HDRS", envid="a+b=c d")
 
 
@@ -66,12 +68,12 @@ NOTICES = MailParameters(ret="HDRS", envid="a+b=c d")
         (ASCII, "", UTF8_ASKED, "FROM:<anne@a.example>"),
         (ASCII, "DSN", NOTICES, "FROM:<anne@a.example> RET=HDRS ENVID=a+2Bb+3Dc+20d"),
         (ASCII, "", NOTICES, "FROM:<anne@a.example>"),
-        (ASCII, "MT-PRIORITY", MailParameters(mt_priority=-3), "FROM:<anne@a.example> MT-PRIORITY=-3"),
-        (ASCII, "", MailParameters(mt_priority=-3), "FROM:<anne@a.example>"),
+        (ASCII, "MT-PRIORITY", URGENT, "FROM:<anne@a.example> MT-PRIORITY=-3"),
+        (ASCII, "", URGENT, "FROM:<anne@a.example>"),
         # What the client announced and who submitted it, by its own word, goes no further.
-        (ASCII, "AUTH=PLAIN SIZE", MailParameters(size=9, auth="x@y.example"), "FROM:<anne@a.example> SIZE=17"),
+        (ASCII, "AUTH=PLAIN SIZE", CLAIMS, "FROM:<anne@a.example> SIZE=17"),
     ],
-)  # fmt: skip
+)
 def test_mail_uses_what_is_offered(
     content: bytes, offered: str, mail: MailParameters | None, line: str
 ) -> None:

@@ -220,7 +220,10 @@ def test_nothing_is_sent_behind_a_refusal_where_commands_wait() -> None:
 
 def test_with_pipelining_the_envelope_is_one_batch() -> None:
     assert transfer(session(PIPELINED), 2, [LETTER]).start() == (
-        b"MAIL FROM:<anne@a.example>\r\nRCPT TO:<r0@b.example>\r\nRCPT TO:<r1@b.example>\r\nDATA\r\n"
+        b"MAIL FROM:<anne@a.example>\r\n"
+        b"RCPT TO:<r0@b.example>\r\n"
+        b"RCPT TO:<r1@b.example>\r\n"
+        b"DATA\r\n"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import cast
 
 from gatepost.client.timeouts import Timeouts
 from gatepost.protocol.client import Answered, ClientProtocol, Farewell
@@ -72,8 +73,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The line is open."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit it
 
     def data_received(self, data: bytes) -> None:
         """The server has sent something."""

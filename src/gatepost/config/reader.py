@@ -11,7 +11,8 @@ from pathlib import Path
 from gatepost.config.complaints import Complaints, ConfigError
 from gatepost.config.sections import read_dns, read_limits, read_listeners, read_plugins
 from gatepost.config.settings import Config, Listen, StrayLineEnds, is_hostname, own_hostname
-from gatepost.hooks.loader_values import declared_options, fill
+from gatepost.hooks.loader_declared import declared_options
+from gatepost.hooks.loader_values import fill
 
 _AT_LINE = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", re.S

@@ -8,7 +8,8 @@ from pathlib import Path
 from gatepost.config.complaints import Complaints
 from gatepost.config.settings import UNIX, Dns, Listen, SocketAddress
 from gatepost.hooks.loader import Complaint, Loaded, is_name, load
-from gatepost.hooks.loader_values import Misfit, declared_options, fill, resolved_path
+from gatepost.hooks.loader_declared import declared_options
+from gatepost.hooks.loader_values import Misfit, fill, resolved_path
 from gatepost.hooks.loader_words import did_you_mean
 from gatepost.limits import Limits
 

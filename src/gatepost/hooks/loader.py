@@ -16,8 +16,9 @@ from gatepost.hooks.finder import (
     explained,
     find_plugin,
 )
+from gatepost.hooks.loader_declared import Declared, declared_options
 from gatepost.hooks.loader_options import Option, options_of
-from gatepost.hooks.loader_values import Complaint, Declared, declared_options, fill
+from gatepost.hooks.loader_values import Complaint, fill
 from gatepost.hooks.placement import Placement
 from gatepost.plugin import HOOKS, Plugin
 

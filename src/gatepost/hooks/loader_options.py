@@ -9,12 +9,12 @@ import json
 import re
 import textwrap
 import tokenize
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
 from gatepost.entries import Entries
-from gatepost.hooks.loader_values import declared_options
+from gatepost.hooks.loader_declared import declared_options
 from gatepost.hooks.loader_words import describe
 
 #: Factories of defaults that always make the same value.
@@ -35,8 +35,9 @@ class Option:
 def options_of(kind: type) -> tuple[Option, ...]:
     """The options of a plugin, or the keys of any dataclass, in their order.
 
-    What an option means is the `#:` comment behind its field, or the lines of `#:` above it.
-    Raises what `declared_options` raises.
+    What an option means is the `#:` comment behind its field.  Lines of `#:` alone belong to the
+    field above them if it has no comment yet, or if there is none below that lacks one; else they
+    belong to the field below.  Raises what `declared_options` raises.
     """
     if not is_dataclass(kind):
         return ()
@@ -97,37 +98,42 @@ def _meanings(kind: type) -> dict[str, str]:
         comments = _comments(source)
     except (OSError, TypeError, SyntaxError, tokenize.TokenError, StopIteration):
         return {}  # a class made at run time: it has no source to read
-    declared = [node for node in body if isinstance(node, ast.AnnAssign)]
-    return {
-        node.target.id: _meaning(node, comments)
-        for node in declared
-        if isinstance(node.target, ast.Name)
+    lines = {
+        node.target.id: range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
+    meanings = {
+        name: [comments.pop(line) for line in own if line in comments]
+        for name, own in lines.items()
+    }
+    starts = {own[0]: name for name, own in lines.items()}
+    ends = {own[-1]: name for name, own in lines.items()}
+    for first, last in _blocks(comments):
+        before, after = ends.get(first - 1), starts.get(last + 1)
+        words = [comments[line] for line in range(first, last + 1)]
+        if before and (not meanings[before] or not after or meanings[after]):
+            meanings[before] += words
+        elif after:
+            meanings[after] += words
+    return {name: " ".join(words) for name, words in meanings.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Comment:
-    text: str
-    alone: bool  # on its line
-
-
-def _comments(source: str) -> dict[int, _Comment]:
+def _comments(source: str) -> dict[int, str]:
     """The `#:` comments of a source by line."""
     return {
-        token.start[0]: _Comment(
-            token.string.removeprefix("#:").strip(), token.line.lstrip().startswith("#")
-        )
+        token.start[0]: token.string.removeprefix("#:").strip()
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT and token.string.startswith("#:")
     }
 
 
-def _meaning(node: ast.AnnAssign, comments: Mapping[int, _Comment]) -> str:
-    above: list[str] = []
-    line = node.lineno - 1
-    while (comment := comments.get(line)) and comment.alone:
-        above.insert(0, comment.text)
-        line -= 1
-    last = node.end_lineno or node.lineno
-    beside = [comments[line].text for line in range(node.lineno, last + 1) if line in comments]
-    return " ".join(above + beside)
+def _blocks(lines: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and the last of lines that follow one another."""
+    blocks: list[tuple[int, int]] = []
+    for line in sorted(lines):
+        if blocks and blocks[-1][1] == line - 1:
+            blocks[-1] = (blocks[-1][0], line)
+        else:
+            blocks.append((line, line))
+    return blocks

@@ -5,18 +5,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from os import environ
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
 from gatepost.address import Address
 from gatepost.entries import Entries
-from gatepost.hooks.loader_words import choices, describe, did_you_mean, found, must_be, plain
+from gatepost.hooks.loader_declared import Declared, declared_options
+from gatepost.hooks.loader_words import (
+    choices,
+    describe,
+    did_you_mean,
+    found,
+    is_beyond_toml,
+    must_be,
+    plain,
+)
 
 #: Reads a value as a type; paths are relative to the directory.
 Reader: TypeAlias = Callable[[object, Any, Path], object]
@@ -43,32 +52,6 @@ class Misfit(ValueError):
     def __init__(self, *faults: str) -> None:
         super().__init__(*faults)
         self.faults = faults
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An option as its dataclass declares it."""
-
-    kind: Any
-    required: bool
-
-
-def declared_options(kind: type) -> dict[str, Declared]:
-    """The options of a dataclass by name; none for any other class.
-
-    Fields that the constructor does not take, and those whose names begin with `_`, are no options.
-    Raises NameError, AttributeError, SyntaxError or TypeError for a type that cannot be resolved.
-    """
-    if not is_dataclass(kind):
-        return {}
-    hints = get_type_hints(kind, include_extras=True)
-    return {
-        field.name: Declared(
-            hints[field.name], field.default is MISSING and field.default_factory is MISSING
-        )
-        for field in fields(kind)
-        if field.init and not field.name.startswith("_")
-    }
 
 
 def fill(
@@ -163,7 +146,7 @@ def _read_table(value: object, kind: Any, directory: Path) -> object:
     if not isinstance(value, dict):
         raise Misfit(must_be(kind, found(value)))
     inner = (get_args(kind) or (str, Any))[1]
-    places = ((f"key {key!r}", item, inner) for key, item in value.items())
+    places = [(f"key {key!r}", item, inner) for key, item in value.items()]
     return dict(zip(value, _read_each(places, directory), strict=True))
 
 
@@ -255,15 +238,16 @@ def _network(version: int) -> Callable[[str], object]:
 
 def _read_foreign(value: object, kind: Any, directory: Path) -> object:
     """Strings, numbers, and whatever else msgspec knows: dates, enumerations, bounded numbers."""
+    if isinstance(value, int) and is_beyond_toml(value):
+        raise Misfit(must_be(kind, found(value)))
     try:
         converted = msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         match = _EXPECTED.fullmatch(str(error))
         if match is None:
             raise Misfit(f" does not fit: {error}") from error
-        if match["bound"]:
-            raise Misfit(f" must be a value{match['bound']}, not {found(value)}") from error
-        raise Misfit(must_be(kind, found(value))) from error
+        words = f" must be a value{match['bound']}, not {found(value)}"
+        raise Misfit(words if match["bound"] else must_be(kind, found(value))) from error
     if isinstance(converted, float) and not math.isfinite(converted):
         raise Misfit(must_be(kind, found(value)))
     return converted

@@ -92,9 +92,16 @@ def found(value: object) -> str:
     """A value in words: a number itself, of anything longer what it is."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and is_beyond_toml(value):
+        return "a number of more than 64 bits"
     if isinstance(value, int | float):
-        return _shortened(repr(value))
+        return repr(value)
     return _WORDS.get(type(value), ("a date or time",))[0]
+
+
+def is_beyond_toml(number: int) -> bool:
+    """Whether it is more than TOML promises; Python would read it, and might not print it."""
+    return number.bit_length() > 63
 
 
 def must_be(kind: Any, instead: str = "") -> str:

@@ -10,7 +10,8 @@ import re
 from enum import Enum, auto
 from io import IncrementalNewlineDecoder
 
-_END = b"\r\n.\r\n"
+#: The first octets of a TLS record that holds a handshake.
+_TLS = b"\x16\x03"
 _STRAY_LF = re.compile(rb"(?<!\r)\n")
 _STRAY_CR = re.compile(rb"\r(?!\n)")
 
@@ -71,13 +72,18 @@ class LineBuffer:
         self._start = end + 2
         if self._start == len(self._octets):
             self.clear()
-        if self._skipping or len(line) + 2 > self._limit:
-            self._skipping = False
-            return Flaw.LONG_LINE
-        return Flaw.STRAY_LINE_END if b"\n" in line else line
+        if self._skipping or len(line) + 2 > self._limit or b"\n" in line or line[:2] == _TLS:
+            return self._flaw(line)
+        return line
+
+    def _flaw(self, line: bytes) -> Flaw:
+        skipped, self._skipping = self._skipping, False
+        if line[:2] == _TLS and not skipped:
+            return Flaw.TLS_HELLO
+        return Flaw.STRAY_LINE_END if b"\n" in line else Flaw.LONG_LINE
 
     def _unfinished_line(self) -> Flaw | None:
-        if self._octets.startswith(b"\x16\x03", self._start):
+        if self._octets.startswith(_TLS, self._start) and not self._skipping:
             return Flaw.TLS_HELLO
         if self._octets.find(b"\n", self._start) >= 0:  # it would wait for a CRLF for ever
             return Flaw.STRAY_LINE_END

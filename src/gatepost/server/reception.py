@@ -103,6 +103,7 @@ class Reception:
 
     async def bdat(self, event: Bdat) -> None:
         """A chunk of the message is announced; a refusal is told when it is in."""
+        self.transaction.chunked = True
         begun = self._heard_headers or self.transaction.message.size
         if self._refusal is None and not begun:
             reply = await self._ask("data")

@@ -1,0 +1,1 @@
+"""Bundled plugins that act when the sender is named."""

@@ -1,0 +1,1 @@
+"""Bundled plugins that take responsibility for a message."""

@@ -1,0 +1,54 @@
+"""The page of settings: every key of the configuration, from the dataclasses that hold it."""
+
+from __future__ import annotations
+
+from gatepost.config import Config, Dns, Listen
+from gatepost.hooks.loader import options_of
+from gatepost.hooks.placement import Placement
+from gatepost.limits import Limits
+from gatepost.reference.markdown import code, page, table
+
+_INTRODUCTION = """\
+The configuration is one TOML file.  `gatepost check` reads it and says all that is wrong with it; a
+key that is not on this page is an error.  Relative paths start at the directory of the file, and
+`$NAME` or `${NAME}` in a path is taken from the environment.  `docs/configuration.md` explains how
+the parts work together, and `docs/plugins.md` has the options of each plugin.
+"""
+
+#: Fields of Config that are tables of the file, or stand for the file itself.
+_NO_KEYS = frozenset({"listen", "limits", "dns", "plugins", "directory"})
+
+_TABLES = {
+    "[[listen]]": (Listen, "One table for each socket where clients may connect."),
+    "[limits]": (Limits, "How much one client may ask for.  What is left out has its default."),
+    "[dns]": (Dns, "Whom plugins ask for names."),
+    "[[plugin]]": (
+        Placement,
+        "One table for each plugin, in the order in which they are asked.  These keys are "
+        "understood in each of them; all others are the plugin's own options.",
+    ),
+}
+
+
+def settings_page() -> str:
+    """The whole page."""
+    parts = [_INTRODUCTION, "## The first level", _keys(Config, _NO_KEYS)]
+    for title, (kind, words) in _TABLES.items():
+        parts += [f"## {title}", words, _keys(kind)]
+    return page("Settings", *parts)
+
+
+def _keys(kind: type, left_out: frozenset[str] = frozenset()) -> str:
+    return table(
+        ("key", "value", "default", "meaning"),
+        [
+            (
+                code(option.name),
+                option.type_text,
+                "(required)" if option.default_text is None else code(option.default_text),
+                option.meaning,
+            )
+            for option in options_of(kind)
+            if option.name not in left_out
+        ],
+    )
