@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 #: Octets of one reply line with its CRLF (RFC 5321, 4.5.3.1.5).
@@ -35,6 +35,7 @@ class Reply:
     status: str = ""
     text: str = ""
     final: bool = False  #: the connection ends after it
+    _ascii: bytes = field(init=False, repr=False, compare=False)  #: most are sent more than once
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:
@@ -43,6 +44,7 @@ class Reply:
             raise ValueError(f"{self.status} is no status for code {self.code}")
         if not self.text.isprintable() and _UNPRINTABLE.search(self.text):
             raise ValueError(f"control characters in {self.text!r}")
+        object.__setattr__(self, "_ascii", self._encoded("ascii"))
 
     @classmethod
     def parse(cls, line: str) -> Reply:
@@ -60,15 +62,22 @@ class Reply:
 
     def encode(self, *, utf8: bool = False) -> bytes:
         """The octets on the wire; without SMTPUTF8 in force, other than ASCII becomes `?`."""
+        return self._encoded("utf-8") if utf8 else self._ascii
+
+    def __bytes__(self) -> bytes:
+        return self._ascii
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (str(self.code), self.status, self.text) if part)
+
+    def _encoded(self, charset: str) -> bytes:
         status = f"{self.status} " if self.status else ""
-        if self.text.isascii() and len(self.text) < LINE_LIMIT - 18 and "\n" not in self.text:
-            return f"{self.code} {status}{self.text}\r\n".encode("ascii")
+        if len(self.text) < LINE_LIMIT // 4 and "\n" not in self.text:  # a character is 4 octets
+            return f"{self.code} {status}{self.text}\r\n".encode(charset, "replace")
         lines = self._wire_lines(LINE_LIMIT - len(status) - 6)
         last = lines.pop()
         text = "".join(f"{self.code}-{status}{line}\r\n" for line in lines)
-        return f"{text}{self.code} {status}{last}\r\n".encode(
-            "utf-8" if utf8 else "ascii", "replace"
-        )
+        return f"{text}{self.code} {status}{last}\r\n".encode(charset, "replace")
 
     def __bytes__(self) -> bytes:
         return self.encode()

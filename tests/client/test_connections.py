@@ -39,9 +39,7 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Ok"
 
-    async def handle_DATA(
-        self, server: SMTP, session: Aiosmtpd, envelope: Envelope
-    ) -> str:
+    async def handle_DATA(self, server: SMTP, session: Aiosmtpd, envelope: Envelope) -> str:
         await self.gate.wait()
         assert isinstance(envelope.content, bytes)
         self.mail.append(envelope.content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -26,7 +27,7 @@ laws = settings(deadline=None, max_examples=300)
 def pieces(octets: bytes, places: Iterable[int]) -> list[bytes]:
     """The octets, cut at these places."""
     edges = [0, *sorted(min(place, len(octets)) for place in places), len(octets)]
-    return [octets[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [octets[start:end] for start, end in pairwise(edges)]
 
 
 def octet_by_octet(octets: bytes) -> list[bytes]:

@@ -12,7 +12,10 @@ LMTP_PORT: Final = 24  #: what RFC 2033 leaves to local agreement is most often 
 _SPELLING = re.compile(
     r"""(?:(?P<protocol>smtp|lmtp):(?://)?)?
     (?: unix:(?P<path>/.+)
-      | (?: \[(?P<literal>[^\[\]]+)\] | (?P<host>(?![0-9]+(?::|\Z))[^\[\]:/\s]+) ) (?: :(?P<port>[0-9]{1,5}) )?
+      | (?: \[(?P<literal>[^\[\]]+)\]
+          | (?P<host>(?![0-9]+(?::|\Z))[^\[\]:/\s]+)
+        )
+        (?: :(?P<port>[0-9]{1,5}) )?
     )""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -76,7 +76,7 @@ class Chain:
         `holder` is the hook's first argument.
         """
         for turn in self.turns[hook]:
-            if turn.placement.unless and turn.excuses(session):
+            if turn.excuses is not None and turn.excuses(session):
                 continue
             started = perf_counter()
             try:
@@ -91,10 +91,17 @@ class Chain:
                 if not _still_counts(turn, hook):
                     continue
                 answer = BROKEN
-            verdict = turn.consequence(answer)
-            seconds = perf_counter() - started
-            if await self._takes_effect(turn, hook, verdict, seconds, session, holder):
+            verdict: Verdict | Each = turn.consequence(answer) if turn.adjusts else answer
+            mode = turn.mode_of(verdict)
+            for one in verdict.verdicts.values() if isinstance(verdict, Each) else (verdict,):
+                decision = Decision(turn.name, hook, one, perf_counter() - started, mode)
+                session.trail.add(decision)
+                if self.turns["decided"]:
+                    await self.tell("decided", session, decision)
+            if mode == "enforce":
                 return verdict
+            if mode == "later":
+                hold(turn.name, verdict, holder)
         return None
 
     async def tell(self, hook: str, *arguments: object) -> None:
@@ -134,11 +141,18 @@ class Chain:
         return recipients
 
     async def start(self, site: Site) -> None:
-        """Tell every plugin that the server starts; what one of them raises is passed through."""
+        """Tell every plugin that the server starts; what one of them raises is passed through.
+
+        A note on the exception says which plugin it was.
+        """
         for turn in self.turns["startup"]:
-            heard = turn.method(site)
-            if heard is not None:
-                await _settled(turn, heard)
+            try:
+                heard = turn.method(site)
+                if heard is not None:
+                    await _settled(turn, heard)
+            except Exception as error:
+                error.add_note(f"{turn.name} failed on startup")
+                raise
 
     async def _rewritten(self, turn: Turn, hook: str, arguments: list[Any]) -> Any:
         """What a plugin makes of a value; None when it broke and that is to be ignored."""
@@ -154,30 +168,6 @@ class Chain:
                 raise PluginFailure(f"{turn.name} failed on {hook}") from error
             return None
         return value
-
-    async def _takes_effect(
-        self,
-        turn: Turn,
-        hook: str,
-        verdict: Verdict | Each,
-        seconds: float,
-        session: Session,
-        holder: Session | Transaction,
-    ) -> bool:
-        """Put a verdict on the trail; whether it settles the hook."""
-        mode = turn.placement.mode
-        if mode == "later" and not (turn.holds and isinstance(verdict, Deny | Defer)):
-            mode = "enforce"
-        for one in verdict.verdicts.values() if isinstance(verdict, Each) else (verdict,):
-            decision = Decision(turn.name, hook, one, seconds, mode)
-            session.trail.add(decision)
-            if log.isEnabledFor(logging.DEBUG):
-                log.debug("%s %s: %s says %s (%s)", session.id, hook, turn.name, one, mode)
-            if self.turns["decided"]:
-                await self.tell("decided", session, decision)
-        if mode == "later" and isinstance(verdict, Deny | Defer):
-            hold(turn.name, verdict, holder)
-        return mode == "enforce"
 
 
 async def _settled(turn: Turn, answer: Any) -> Any:

@@ -28,8 +28,8 @@ REPLIES: dict[str, Row] = {
     # hook          nobody spoke                 Accept                             Deny                                 Defer
     "connect": Row(Accept(),                    "220 {greeting}",                  "554 5.7.1 You are not welcome here", "421 4.7.0 Come back later"),
     "helo":    Row(Accept(),                    "250 {me}",                        "550 5.7.1 {name} is not welcome",    "450 4.7.1 Come back later"),
-    "mail":    Row(Accept(),                    "250 2.1.0 {sender} sender ok",    "550 5.7.1 {sender} refused",         "451 4.7.1 {sender} refused for now"),
-    "rcpt":    Row(Deny("We do not relay"),     "250 2.1.5 {recipient} ok",        "550 5.7.1 {recipient} refused",      "450 4.2.1 {recipient} refused for now"),
+    "mail":    Row(Accept(),                    "250 2.1.0 Sender ok",             "550 5.7.1 {sender} refused",         "451 4.7.1 {sender} refused for now"),
+    "rcpt":    Row(Deny("We do not relay"),     "250 2.1.5 Recipient ok",          "550 5.7.1 {recipient} refused",      "450 4.2.1 {recipient} refused for now"),
     "data":    Row(Accept(),                    "354 End with a dot on a line",    "554 5.7.1 Message refused",          "451 4.7.1 Message refused for now"),
     "headers": Row(Accept(),                    "250 2.6.0 Headers look fine",     "550 5.7.1 Message refused",          "451 4.7.1 Message refused for now"),
     "message": Row(Accept(),                    "250 2.6.0 Message looks fine",    "550 5.7.1 Message refused",          "451 4.7.1 Message refused for now"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from gatepost.hooks.placement import Exemption, Placement
 from gatepost.notes import Note
 from gatepost.plugin import HOOKS, Plugin
 from gatepost.session import Session, Transaction
+from gatepost.trail import Mode
 from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 #: Refusals that plugins with `mode = "later"` hold against a session or a transaction, by plugin.
@@ -26,7 +27,7 @@ _EXEMPT: dict[Exemption, Callable[[Session], bool]] = {
 _MOMENTS = tuple(HOOKS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
     """Whom to call, and what follows from the answer."""
 
@@ -34,10 +35,20 @@ class Turn:
     method: Callable[..., Any]
     placement: Placement
     holds: bool = False  #: a refusal here is held back, for a later hook to pronounce
+    excuses: Callable[[Session], bool] | None = field(init=False)  #: sessions it does not judge
+    adjusts: bool = field(init=False)  #: whether `consequence` may change a verdict
 
-    def excuses(self, session: Session) -> bool:
-        """Whether the plugin does not judge this session."""
-        return any(_EXEMPT[exemption](session) for exemption in self.placement.unless)
+    def __post_init__(self) -> None:
+        unless = self.placement.unless
+        self.excuses = partial(_is_exempt, unless) if unless else None
+        self.adjusts = self.placement.soften or self.placement.disconnect
+
+    def mode_of(self, verdict: Verdict | Each) -> Mode:
+        """What a verdict does: it counts, it counts later, or it is only reported."""
+        mode = self.placement.mode
+        if mode == "later" and not (self.holds and isinstance(verdict, Deny | Defer)):
+            return "enforce"
+        return mode
 
     def consequence(self, verdict: Verdict | Each) -> Verdict | Each:
         """The verdict as the configuration wants it: softened, or with a hang-up."""
@@ -68,10 +79,15 @@ def turns_of(plugin: Plugin, placement: Placement, hook: str) -> list[Turn]:
     return turns
 
 
-def hold(name: str, verdict: Deny | Defer, holder: Session | Transaction) -> None:
+def hold(name: str, verdict: Verdict | Each, holder: Session | Transaction) -> None:
     """Remember a refusal, in the place of an earlier one of the same plugin."""
+    assert isinstance(verdict, Deny | Defer), "only a refusal can be held back"
     others = tuple(held for held in holder.notes[HELD] if held[0] != name)
     holder.notes[HELD] = (*others, (name, verdict))
+
+
+def _is_exempt(exemptions: tuple[Exemption, ...], session: Session) -> bool:
+    return any(_EXEMPT[exemption](session) for exemption in exemptions)
 
 
 def _pronounce(name: str, transaction: Transaction, *_: object) -> Deny | Defer | None:

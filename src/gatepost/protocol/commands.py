@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from gatepost.address import Address, InvalidAddress
@@ -64,8 +65,8 @@ def split(line: bytes) -> tuple[str, str] | Malformed:
     except UnicodeDecodeError:
         text = line.decode("utf-8", "replace")
         verb, _, rest = text.partition(" ")
-        if verb.upper() not in _TAKES_UTF8 or "\ufffd" in rest:
-            return Malformed(_foreign(verb) or NOT_ASCII)
+        if not verb.isascii() or verb.upper() not in _TAKES_UTF8 or "\ufffd" in rest:
+            return _refused(verb.upper(), _foreign(verb) or NOT_ASCII)
         return verb.upper(), rest
     verb, _, rest = text.partition(" ")
     return verb.upper(), rest
@@ -77,12 +78,19 @@ def parse(verb: str, text: str, context: Context) -> Event:
     if row is None:
         return _unknown(verb, text)
     if row.needs and row.needs not in context.offered:
-        return Malformed(NOT_IMPLEMENTED)
+        return _refused(verb, NOT_IMPLEMENTED)
     if not text.isprintable():
-        return Malformed(Reply(501, row.status, "Control characters have no place in a command"))
+        return _refused(
+            verb, Reply(501, row.status, "Control characters have no place in a command")
+        )
     return row.parse(text.rstrip(" "), context) or Malformed(
         Reply(501, row.status, f"Syntax: {row.usage}")
     )
+
+
+def _refused(verb: str, reply: Reply) -> Malformed:
+    """A refusal; with BDAT it is the last word, for octets follow that are no commands."""
+    return Malformed(replace(reply, final=True) if verb == "BDAT" else reply)
 
 
 def _unknown(verb: str, text: str) -> Event:

@@ -171,6 +171,7 @@ class ServerProtocol:
         octets = reply.encode(utf8=utf8)
         if more:
             octets += b"".join(one.encode(utf8=utf8) for one in more)
+            reply = next((one for one in more if one.final), reply)
         self.state = state_after(self.state, event, reply)
         if self.state is State.DATA:
             self._filter = self._new_filter()

@@ -23,7 +23,7 @@ _MANNERS: dict[Manner, tuple[str, str]] = {
         "asks the next plugin.  The tables say what the client hears; a verdict may bring its own "
         "words, code and status.  An `Accept` on `headers` or `message` is not told to the client: "
         "the next hook decides.  A plugin that breaks, or takes longer than its `timeout`, counts "
-        "as `Defer`, unless its table says `on_error = \"ignore\"`.",
+        'as `Defer`, unless its table says `on_error = "ignore"`.',
     ),
     "listen": (
         "Listen",

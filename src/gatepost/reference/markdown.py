@@ -29,4 +29,7 @@ def code(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
+    """One line that neither ends its cell nor is taken for HTML, except in its words of code."""
+    words = " ".join(text.split()).replace("|", r"\|").split("`")
+    words[::2] = [word.replace("<", "&lt;") for word in words[::2]]
+    return "`".join(words)

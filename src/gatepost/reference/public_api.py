@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from gatepost.reference.markdown import code, page
 from gatepost.reference.source import Documented, documented, label, origins
 
 _INTRODUCTION = """\
-These names keep their meaning from one minor version to the next.  Everything else is the inside of
-the house, and may move at any time.
+These are the names to import.  Everything else is the inside of the house, and may move
+at any time.
 """
 
-#: The modules whose public names these are, and for whom they are.
-_PACKAGES = {
-    "gatepost": "For plugins",
-    "gatepost.testing": "For tests of plugins",
-    "gatepost.config": "For reading a configuration",
-    "gatepost.client": "For sending mail",
-}
-#: Further public names, by the module that they are imported from.
-_FURTHER = {"gatepost.app": ("Gate",)}
+#: For whom the public names of a module are; where it has no `__all__`, which they are.
+_MODULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("For plugins", "gatepost", ()),
+    ("For tests of plugins", "gatepost.testing", ()),
+    ("For applications", "gatepost.app", ("Gate",)),
+    ("For the configuration", "gatepost.config", ()),
+    ("For sending mail", "gatepost.client", ()),
+)
 
-_ELSEWHERE = {"Plugin": "Its other methods are the hooks; see `docs/hooks.md`."}
+_ELSEWHERE = {"Plugin": "Its methods are the hooks; [Hooks](hooks.md) has them all."}
 
 
 def public_api_page() -> str:
     """The whole page."""
-    parts = [_INTRODUCTION]
-    parts += [_section("For applications", module, names) for module, names in _FURTHER.items()]
-    for package, title in _PACKAGES.items():
-        parts.append(_section(title, package, tuple(origins(package))))
-    return page("Public names", *parts)
+    sections = [_section(*module) for module in _MODULES]
+    return page("Public names", _INTRODUCTION, *sections)
 
 
-def _section(title: str, package: str, names: tuple[str, ...]) -> str:
-    origin = dict.fromkeys(names, package) if package in _FURTHER else origins(package)
-    entries = [_entry(documented(origin[name])[name]) for name in sorted(names, key=str.lower)]
-    return "\n\n".join([f"## {title}: {code(package)}", *entries])
+def _section(title: str, module: str, names: tuple[str, ...]) -> str:
+    origin = dict.fromkeys(names, module) or origins(module)
+    entries = [_entry(documented(origin[name])[name]) for name in sorted(origin, key=str.lower)]
+    return "\n\n".join([f"## {title}: {code(module)}", *entries])
 
 
 def _entry(one: Documented) -> str:
@@ -45,13 +39,11 @@ def _entry(one: Documented) -> str:
     if one.code != one.name:
         parts.append(code(one.code))
     parts.append(one.text)
-    if one.name in _ELSEWHERE:
-        parts.append(_ELSEWHERE[one.name])
-    else:
-        parts.append("\n".join(_member(member) for member in one.members))
+    members = "\n".join(_member(member) for member in one.members)
+    parts.append(_ELSEWHERE.get(one.name, members))
     return "\n\n".join(part for part in parts if part)
 
 
 def _member(member: Documented) -> str:
     words = f": {label(member.text)}" if member.text else ""
-    return textwrap.indent(f"{code(member.code)}{words}", "  ").replace("  ", "- ", 1)
+    return f"- {code(member.code)}{words}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatepost.config import Config, Dns, Listen
-from gatepost.hooks.loader import options_of
+from gatepost.hooks.loader import Option, options_of
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
 from gatepost.reference.markdown import code, page, table
@@ -11,8 +11,8 @@ from gatepost.reference.markdown import code, page, table
 _INTRODUCTION = """\
 The configuration is one TOML file.  `gatepost check` reads it and says all that is wrong with it; a
 key that is not on this page is an error.  Relative paths start at the directory of the file, and
-`$NAME` or `${NAME}` in a path is taken from the environment.  `docs/configuration.md` explains how
-the parts work together, and `docs/plugins.md` has the options of each plugin.
+`$NAME` or `${NAME}` in a path is taken from the environment.  [Configuration](configuration.md)
+explains how the parts work together, and [Plugins](plugins.md) has the options of each plugin.
 """
 
 #: Fields of Config that are tables of the file, or stand for the file itself.
@@ -38,6 +38,13 @@ def settings_page() -> str:
     return page("Settings", *parts)
 
 
+def default_of(option: Option) -> str:
+    """What stands in the column of defaults."""
+    if option.default_text is None:
+        return "(required)"
+    return "(computed)" if option.default_text == "computed" else code(option.default_text)
+
+
 def _keys(kind: type, left_out: frozenset[str] = frozenset()) -> str:
     return table(
         ("key", "value", "default", "meaning"),
@@ -45,7 +52,7 @@ def _keys(kind: type, left_out: frozenset[str] = frozenset()) -> str:
             (
                 code(option.name),
                 option.type_text,
-                "(required)" if option.default_text is None else code(option.default_text),
+                default_of(option),
                 option.meaning,
             )
             for option in options_of(kind)

@@ -21,7 +21,7 @@ class Documented:
     name: str
     code: str  #: `parse(text: str, *, utf8: bool = False) -> Self`
     text: str  #: the docstring, or the `#:` comment; empty: there is neither
-    members: tuple["Documented", ...] = ()  #: of a class, those without a `_`
+    members: tuple[Documented, ...] = ()  #: of a class, those without a `_`
 
 
 def documented(module: str) -> dict[str, Documented]:
@@ -47,7 +47,7 @@ def _defined(body: list[ast.stmt], comments: Mapping[int, str]) -> Iterator[Docu
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 one = Documented(node.name, _function(node), ast.get_docstring(node) or "")
             case ast.ClassDef():
-                members = tuple(_defined(node.body, comments))
+                members = (*_attributes(node, comments), *_defined(node.body, comments))
                 one = Documented(node.name, _class(node), ast.get_docstring(node) or "", members)
             case ast.AnnAssign(target=ast.Name(id=name)):
                 one = Documented(name, _annotated(node), _comment(node, comments))
@@ -57,13 +57,27 @@ def _defined(body: list[ast.stmt], comments: Mapping[int, str]) -> Iterator[Docu
             yield one
 
 
+def _attributes(kind: ast.ClassDef, comments: Mapping[int, str]) -> Iterator[Documented]:
+    """What the methods of a class put on `self`, each by its first assignment."""
+    seen = set()
+    for node in ast.walk(kind):
+        match node:
+            case (
+                ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)])
+                | ast.AnnAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name))
+            ) if not name.startswith("_") and name not in seen:
+                seen.add(name)
+                yield Documented(name, name, _comment(node, comments))
+
+
 def _origin(module: str, name: str) -> str:
     if name in documented(module):
         return module
     for node in ast.parse(inspect.getsource(import_module(module))).body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            if name in {alias.asname or alias.name for alias in node.names}:
-                return _origin(node.module, name)
+        if isinstance(node, ast.ImportFrom) and name in {
+            one.asname or one.name for one in node.names
+        }:
+            return _origin(node.module or "", name)
     raise LookupError(f"{module} has no {name}")
 
 
@@ -76,19 +90,33 @@ def _function(node: _Function) -> str:
     if decorators & {"property", "cached_property"}:
         return f"{node.name}: {returned}"
     awaited = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
-    return f"{awaited}{node.name}({_parameters(node)}) -> {returned}"
+    return f"{awaited}{node.name}({', '.join(_parameters(node.args))}) -> {returned}"
 
 
-def _parameters(node: _Function) -> str:
-    written = ast.unparse(node.args)
-    first, _, others = written.partition(", ")
-    return others if first in ("self", "cls") else written
+def _parameters(arguments: ast.arguments) -> Iterator[str]:
+    """The parameters of a function, without `self` and `cls`."""
+    places = arguments.posonlyargs + arguments.args
+    defaults = [*[None] * (len(places) - len(arguments.defaults)), *arguments.defaults]
+    for one, default in zip(places, defaults, strict=True):
+        if one.arg not in ("self", "cls"):
+            yield _parameter(one, default)
+    if arguments.vararg or arguments.kwonlyargs:
+        yield f"*{_parameter(arguments.vararg, None) if arguments.vararg else ''}"
+    for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield _parameter(one, default)
+    if arguments.kwarg:
+        yield f"**{_parameter(arguments.kwarg, None)}"
+
+
+def _parameter(one: ast.arg, default: ast.expr | None) -> str:
+    kind = f": {_quoted(one.annotation)}" if one.annotation else ""
+    return f"{one.arg}{kind}{_default(default)}"
 
 
 def _class(node: ast.ClassDef) -> str:
     for one in node.body:
         if isinstance(one, ast.FunctionDef) and one.name == "__init__":
-            return f"{node.name}({_parameters(one)})"
+            return f"{node.name}({', '.join(_parameters(one.args))})"
     fields = [
         _annotated(one)
         for one in node.body
@@ -98,9 +126,9 @@ def _class(node: ast.ClassDef) -> str:
 
 
 def _annotated(node: ast.AnnAssign) -> str:
-    name, kind = ast.unparse(node.target), ast.unparse(node.annotation)
+    name, kind = ast.unparse(node.target), _quoted(node.annotation)
     if kind == "TypeAlias" and node.value:
-        return f"{name} = {ast.unparse(node.value)}"
+        return f"{name} = {_quoted(node.value)}"
     return f"{name}: {kind}{_default(node.value)}"
 
 
@@ -109,8 +137,14 @@ def _default(value: ast.expr | None) -> str:
         case None:
             return ""
         case ast.Call(func=ast.Name(id="field"), keywords=[ast.keyword("default_factory", made)]):
-            return f" = {ast.unparse(made)}()"
-    return f" = {ast.unparse(value)}"
+            return f" = {_quoted(made)}()"
+    return f" = {_quoted(value)}"
+
+
+def _quoted(node: ast.expr) -> str:
+    """An expression with double quotes, as the formatter has them."""
+    text = ast.unparse(node)
+    return text if '"' in text else text.replace("'", '"')
 
 
 # -- What is said of it ---------------------------------------------------------------------------

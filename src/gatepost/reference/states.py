@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from gatepost.protocol import stages, states
-from gatepost.protocol.stages import ClientState
+from gatepost.protocol.stages import ClientState, Stage
 from gatepost.protocol.states import ANYWHERE, BAD_SEQUENCE, OUT_OF_TURN, TURNED_AWAY, State
 from gatepost.reference.markdown import code, fenced, page, table
 from gatepost.reference.source import documented
@@ -26,14 +26,16 @@ back to where they came from are not drawn; the table below has them.
 
 _IN_TURN = """\
 An event that is not listed for a state is out of turn there.  In turn in every state but
-TURNED_AWAY and while a message arrives: {anywhere}.  They leave the state as it is.
+TURNED_AWAY, and leaving it as it is:
+{anywhere}.
 """
 
 _OUT_OF_TURN = """\
 ### What a command out of turn is told
 
-The state's own words, or else the command's; `{other}` where there are neither, and
-`{turned_away}` to everything but QUIT once a client was turned away.
+The state's own words, or else the command's; `{other}` where there are
+neither.  A client that was turned away hears `{turned_away}`
+to everything but QUIT.
 """
 
 _CLIENT = """\
@@ -75,8 +77,7 @@ def diagram(transitions: _Moves, refusals: _Moves) -> str:
                     arrows.setdefault((state, after), []).append(event + suffix)
     lines = ["stateDiagram-v2", "    [*] --> CONNECT"]
     lines += [
-        f"    {state} --> {after}: {', '.join(events)}"
-        for (state, after), events in arrows.items()
+        f"    {state} --> {after}: {', '.join(events)}" for (state, after), events in arrows.items()
     ]
     return fenced("mermaid", "\n".join(lines))
 
@@ -88,9 +89,9 @@ def _names(moves: Mapping[State, Mapping[type, State]]) -> _Moves:
     }
 
 
-def _client_names(moves: Mapping[ClientState, Mapping[Enum, ClientState]]) -> _Moves:
+def _client_names(moves: Mapping[ClientState, Mapping[Stage, ClientState]]) -> _Moves:
     return {
-        state.name: {str(stage.value): after.name for stage, after in leads.items()}
+        state.name: {stage.value: after.name for stage, after in leads.items()}
         for state, leads in moves.items()
     }
 

@@ -35,7 +35,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_choked",
         "_clock",
+        "_closing",
         "_connections",
         "_conversation",
         "_coroutine",
@@ -47,9 +49,9 @@ class Connection(asyncio.Protocol):
         "_lost",
         "_new_conversation",
         "_progress",
+        "_reading_paused",
         "_session_end",
         "_transport",
-        "_writable",
     )
 
     def __init__(
@@ -63,11 +65,13 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._new_conversation = new_conversation
         self._clock = clock
-        self._coroutine: Coroutine[asyncio.Future[Any], None, None] | None = None
+        self._coroutine: Coroutine[asyncio.Future[Any], None, bytes] | None = None
         self._deadline = math.inf  #: when the client has been silent for too long
         self._session_end = math.inf
         self._progress = 0  #: octets of the message since the deadline was put off
-        self._writable: asyncio.Future[None] | None = None  #: while the client does not read
+        self._choked = False  #: the client does not read its replies
+        self._closing = False  #: everything is said
+        self._reading_paused = False
         self._ended_input = False
         self._draining = False
         self._lost = False
@@ -86,39 +90,41 @@ class Connection(asyncio.Protocol):
             self._hang_up(refusal)
             return
         self._session_end = self._clock() + self._limits.session_timeout
-        self._start(self._converse())
+        self._respond()
 
     def data_received(self, data: bytes) -> None:
         """The client has sent something."""
-        conversation = self._conversation
-        if conversation.over:
+        if self._closing:
             return  # it is only waited for that the client takes its last reply
+        conversation = self._conversation
         conversation.receive_data(data)
-        if conversation.receiving:
-            self._progress += len(data)
-            if self._progress >= PROGRESS:
-                self._put_off_deadline()
+        self._progress += len(data)
+        if self._progress >= PROGRESS and conversation.receiving:
+            self._put_off_deadline()
         if self._coroutine is None:
-            self._start(self._converse())
-        elif conversation.session.unread > AHEAD:
+            self._respond()
+        elif conversation.count_ahead() > AHEAD:
             self._transport.pause_reading()
+            self._reading_paused = True
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it has said is still answered."""
+        """The client sends no more; what it has said before is still answered."""
         self._ended_input = True
-        if self._coroutine is None or not self._conversation.more:
+        conversation = self._conversation
+        is_last = self._coroutine is None or not (conversation.committed or conversation.count_ahead())
+        if is_last and not (self._coroutine is None and conversation.more):
             self._transport.close()
         return True
 
     def pause_writing(self) -> None:
         """The client does not read its replies: it gets no more until it does."""
-        self._writable = asyncio.get_running_loop().create_future()
+        self._choked = True
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
+        self._choked = False
+        if self._conversation.more and self._coroutine is None:
+            self._respond()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone, for whatever reason."""
@@ -127,17 +133,16 @@ class Connection(asyncio.Protocol):
             coroutine, self._coroutine = self._coroutine, None
             coroutine.close()  # and with it what its hook waits for
         if self._coroutine is None:
-            self._start(self._end())
+            self._leave()
 
     # -- What the clock and the server call -------------------------------------------------------
 
     def expire(self, now: float) -> None:
         """Hang up on a client that has been silent for too long, or has stayed for too long."""
-        waiting = self._coroutine is None or self._writable is not None
-        if self._conversation.over:
+        if self._closing:
             if now >= self._deadline:
                 self._transport.abort()
-        elif waiting and now >= min(self._deadline, self._session_end):
+        elif self._coroutine is None and now >= min(self._deadline, self._session_end):
             self._hang_up(TIMED_OUT)
 
     def drain(self) -> None:
@@ -152,51 +157,17 @@ class Connection(asyncio.Protocol):
 
     # -- The conversation -------------------------------------------------------------------------
 
-    async def _converse(self) -> None:
-        """Answer all that has arrived."""
-        conversation, transport = self._conversation, self._transport
-        while True:
-            octets = await conversation.respond()
-            if self._lost:
-                await self._end()
-                return
-            if octets:
-                transport.write(octets)
-                self._put_off_deadline()
-            if conversation.over:
-                self._say_goodbye()
-                return
-            if not conversation.more:
-                break
-            await self._others_turn()
-        if self._ended_input:
-            transport.close()
-        elif self._draining and conversation.between_messages:
-            self._hang_up(SHUTTING_DOWN)
-        else:
-            transport.resume_reading()
+    def _respond(self) -> None:
+        """Answer what has arrived, or as much of it as makes one turn."""
+        self._run(self._conversation.respond())
 
-    async def _end(self) -> None:
-        try:
-            await self._conversation.end()
-        finally:
-            self._connections.leave(self)
-
-    async def _others_turn(self) -> None:
-        """Wait until the client reads, or else until others have had their turn."""
-        if (future := self._writable) is None:
-            loop = asyncio.get_running_loop()
-            future = loop.create_future()
-            loop.call_soon(future.set_result, None)
-        await future
-
-    def _start(self, coroutine: Coroutine[asyncio.Future[Any], None, None]) -> None:
+    def _run(self, coroutine: Coroutine[asyncio.Future[Any], None, bytes]) -> None:
         self._coroutine = coroutine
         self._step(coroutine)
 
     def _step(
         self,
-        coroutine: Coroutine[asyncio.Future[Any], None, None],
+        coroutine: Coroutine[asyncio.Future[Any], None, bytes],
         _: asyncio.Future[Any] | None = None,
     ) -> None:
         """Run the coroutine until it is through, or waits for a future."""
@@ -204,14 +175,49 @@ class Connection(asyncio.Protocol):
             return  # it was given up while it waited
         try:
             future = coroutine.send(None)
-        except StopIteration:
+        except StopIteration as through:
             self._coroutine = None
+            self._go_on(through.value)
         except Exception:
             log.exception("%s: the conversation broke", self._conversation.session.id)
             self._coroutine = None
             self._transport.abort()
         else:
             future.add_done_callback(partial(self._step, coroutine))
+
+    def _go_on(self, octets: bytes) -> None:
+        """Send what was answered, and see what is next."""
+        conversation, transport = self._conversation, self._transport
+        if self._lost:
+            self._leave()
+            return
+        if octets:
+            transport.write(octets)
+            self._put_off_deadline()
+        if conversation.more:
+            if not self._choked:
+                asyncio.get_running_loop().call_soon(self._next_turn)
+        elif conversation.over:
+            self._say_goodbye()
+        elif self._ended_input:
+            transport.close()
+        elif self._draining and conversation.between_messages:
+            self._hang_up(SHUTTING_DOWN)
+        elif self._reading_paused:
+            self._reading_paused = False
+            transport.resume_reading()
+
+    def _next_turn(self) -> None:
+        """Others have had their turn."""
+        if self._coroutine is None and not self._closing:
+            self._respond()
+
+    def _leave(self) -> None:
+        """Tell those who listen that the connection is gone, and make room for another."""
+        if self._conversation.ended:
+            self._connections.leave(self)
+        else:
+            self._run(self._conversation.end())
 
     def _put_off_deadline(self) -> None:
         limits, self._progress = self._limits, 0
@@ -230,6 +236,7 @@ class Connection(asyncio.Protocol):
         To close with input unread would make the kernel reset the connection, and the reply might
         never be seen; so the client's own end is awaited.
         """
+        self._closing = True
         self._deadline = self._clock() + GOODBYE
         transport = self._transport
         if self._ended_input or not transport.can_write_eof():

@@ -56,12 +56,12 @@ class Conversation:
 
     __slots__ = (
         "_chain",
-        "_ended",
         "_lmtp",
         "_patience",
         "_protocol",
         "_reception",
         "_site",
+        "ended",
         "more",
         "session",
     )
@@ -89,7 +89,7 @@ class Conversation:
         )
         self._patience = Patience(site.limits)
         self._reception: Reception | None = None
-        self._ended = False
+        self.ended = False  #: those who listen know that it is over
 
     @property
     def limits(self) -> Limits:
@@ -119,8 +119,12 @@ class Conversation:
     def receive_data(self, data: bytes) -> None:
         """Take what the client sent."""
         self._protocol.receive_data(data)
-        self.session.unread = self._protocol.unread
         self.more = True
+
+    def count_ahead(self) -> int:
+        """Note on the session how many octets the client has sent ahead of its turn."""
+        self.session.unread = self._protocol.unread
+        return self.session.unread
 
     async def respond(self) -> bytes:
         """What to send back; `more` tells whether it is to be asked again at once."""
@@ -133,8 +137,12 @@ class Conversation:
             if isinstance(event, Line):
                 event = await self._understood(event)
             self.session.unread = self._protocol.unread
+            replies: _Replies
             try:
-                replies = await _ANSWERS[type(event)](self, event)
+                if (answer := _ANSWERS.get(type(event))) is not None:
+                    replies = await answer(self, event)
+                else:
+                    replies = await self._answer_on_message(event)
             except PluginFailure:
                 replies = _broken(event)
             if replies is not None:
@@ -143,20 +151,28 @@ class Conversation:
                     await self._drop_reception()
         return b"".join(out)
 
-    async def end(self) -> None:
-        """The connection is gone: tell those who listen, once."""
-        if self._ended:
-            return
-        self._ended = True
+    async def end(self) -> bytes:
+        """The connection is gone: tell those who listen.  There is nothing more to send."""
+        self.ended = True
         self._protocol.close()
         await self._drop_reception()
         await self._chain.tell("disconnect", self.session)
+        return b""
 
     def close(self, reply: Reply) -> bytes:
         """The server has had enough: what to send before it hangs up."""
         self._protocol.close()
         self.more = False
         return bytes(reply)
+
+    async def _answer_on_message(self, event: Event) -> _Replies:
+        if (reception := self._reception) is None:
+            assert isinstance(event, Chunk), "the protocol lets others through only after MAIL"
+            return None  # of a BDAT out of turn
+        replies = await _ANSWERS_ON_MESSAGE[type(event)](reception, event)
+        if replies is TOO_MANY_RECIPIENTS and reception.overshot:
+            self._patience.lose()
+        return replies
 
     async def _understood(self, line: Line) -> Event:
         try:
@@ -248,32 +264,6 @@ class Conversation:
         )
         return await self._reception.mail()
 
-    async def _rcpt(self, event: Rcpt) -> Reply:
-        reception = self._open_reception()
-        reply = await reception.rcpt(event)
-        if reply is TOO_MANY_RECIPIENTS and reception.overshot:
-            self._patience.lose()
-        return reply
-
-    async def _data(self, _: Data) -> Reply:
-        return await self._open_reception().data()
-
-    async def _bdat(self, event: Bdat) -> None:
-        await self._open_reception().bdat(event)
-
-    async def _chunk(self, event: Chunk) -> None:
-        if self._reception is not None:  # a chunk that was out of turn belongs to no message
-            await self._reception.chunk(event)
-
-    async def _end_of_chunk(self, _: EndOfChunk) -> Reply:
-        return self._open_reception().end_of_chunk()
-
-    async def _end_of_data(self, _: EndOfData) -> tuple[Reply, ...]:
-        return await self._open_reception().end()
-
-    async def _spoiled(self, event: Spoiled) -> tuple[Reply, ...]:
-        return await self._open_reception().spoiled(event.reply)
-
     async def _plain(self, event: Rset | Noop | Vrfy | Expn | Help | Quit) -> Reply:
         """A command on which its hook has the only say."""
         words = {"me": self._site.hostname, "text": event.text, "commands": self._commands()}
@@ -291,10 +281,6 @@ class Conversation:
         verbs = (LMTP_VERBS if self._lmtp else SMTP_VERBS).items()
         return " ".join(verb for verb, row in verbs if not row.needs or row.needs in offered)
 
-    def _open_reception(self) -> Reception:
-        assert self._reception is not None, "the protocol lets this through only after MAIL"
-        return self._reception
-
 
 def _broken(event: Event) -> Reply:
     """The reply to an event on which a plugin failed."""
@@ -302,19 +288,12 @@ def _broken(event: Event) -> Reply:
     return reply_to(hook, BROKEN, {"greeting": ""})
 
 
-_ANSWERS: dict[type[Event], Callable[[Conversation, Any], Awaitable[_Replies]]] = {
+_ANSWERS: dict[type[Event], Callable[[Conversation, Any], Awaitable[Reply]]] = {
     Connected: Conversation._connected,
     Helo: Conversation._helo,
     Ehlo: Conversation._helo,
     Lhlo: Conversation._helo,
     Mail: Conversation._mail,
-    Rcpt: Conversation._rcpt,
-    Data: Conversation._data,
-    Bdat: Conversation._bdat,
-    Chunk: Conversation._chunk,
-    EndOfChunk: Conversation._end_of_chunk,
-    EndOfData: Conversation._end_of_data,
-    Spoiled: Conversation._spoiled,
     Rset: Conversation._plain,
     Noop: Conversation._plain,
     Vrfy: Conversation._plain,
@@ -323,4 +302,14 @@ _ANSWERS: dict[type[Event], Callable[[Conversation, Any], Awaitable[_Replies]]] 
     Quit: Conversation._plain,
     Unrecognized: Conversation._unrecognized,
     Malformed: Conversation._malformed,
+}
+#: What happens to the message under way.
+_ANSWERS_ON_MESSAGE: dict[type[Event], Callable[[Reception, Any], Awaitable[_Replies]]] = {
+    Rcpt: Reception.rcpt,
+    Data: Reception.data,
+    Bdat: Reception.bdat,
+    Chunk: Reception.chunk,
+    EndOfChunk: Reception.end_of_chunk,
+    EndOfData: Reception.end,
+    Spoiled: Reception.spoiled,
 }

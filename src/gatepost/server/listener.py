@@ -19,6 +19,14 @@ from gatepost.site import Site
 BACKLOG = 1024
 
 
+class CannotListen(OSError):
+    """An address that cannot be had; `errno` and `strerror` tell why."""
+
+    def __init__(self, listen: Listen, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.listen = listen
+
+
 @dataclass(slots=True)
 class Listener:
     """Takes clients in; each gets a connection and a conversation of its own."""
@@ -28,19 +36,14 @@ class Listener:
     site: Site
     connections: Connections
     repair: bool = False  #: mend stray CR and LF in messages instead of refusing them
-    _servers: list[asyncio.AbstractServer] = field(default_factory=list)
+    _servers: list[asyncio.Server] = field(default_factory=list)
 
     async def open(self) -> None:
-        """Begin to take clients in.  Raises OSError where the address cannot be had."""
-        loop = asyncio.get_running_loop()
-        where = self.listen.socket_address
-        if where.path is not None:
-            server = await loop.create_unix_server(
-                self._new, os.fspath(where.path), backlog=BACKLOG
-            )
-        else:
-            server = await loop.create_server(self._new, where.host, where.port, backlog=BACKLOG)
-        self._servers.append(server)
+        """Begin to take clients in.  Raises CannotListen where the address cannot be had."""
+        try:
+            self._servers.append(await self._server())
+        except OSError as error:
+            raise CannotListen(self.listen, error) from error
 
     @property
     def address(self) -> SocketAddress:
@@ -63,6 +66,13 @@ class Listener:
         """The conversation that a client of this listener gets."""
         lmtp = self.listen.protocol == "lmtp"
         return Conversation(session, self.chain, self.site, lmtp=lmtp, repair=self.repair)
+
+    async def _server(self) -> asyncio.AbstractServer:
+        loop = asyncio.get_running_loop()
+        where = self.listen.socket_address
+        if where.path is not None:
+            return await loop.create_unix_server(self._new, os.fspath(where.path), backlog=BACKLOG)
+        return await loop.create_server(self._new, where.host, where.port, backlog=BACKLOG)
 
     def _new(self) -> Connection:
         loop = asyncio.get_running_loop()

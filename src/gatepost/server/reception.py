@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from gatepost.each import Each
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import reply_to
-from gatepost.protocol.events import Bdat, Chunk, Rcpt
+from gatepost.protocol.events import Bdat, Chunk, Data, EndOfChunk, EndOfData, Rcpt, Spoiled
 from gatepost.received import received_field, transmission_type
 from gatepost.reply import Reply
 from gatepost.session import Recipient, Transaction
@@ -97,17 +97,17 @@ class Reception:
             transaction.recipients += copies
         return reply
 
-    async def data(self) -> Reply:
+    async def data(self, _: Data) -> Reply:
         """The client asks to send the message."""
         return await self._ask("data")
 
     async def bdat(self, event: Bdat) -> None:
         """A chunk of the message is announced; a refusal is told when it is in."""
-        self.transaction.chunked = True
-        begun = self._heard_headers or self.transaction.message.size
-        if self._refusal is None and not begun:
+        if not self.transaction.chunked:
+            self.transaction.chunked = True
             reply = await self._ask("data")
-            self._refusal = None if reply.positive else reply
+            if not reply.positive:
+                self._refuse(reply)
         if self._exceeds(event.size):
             self._refuse(TOO_BIG)
 
@@ -119,24 +119,20 @@ class Reception:
             self._refuse(TOO_BIG)
             return
         message = self.transaction.message
-        try:
-            message.append(event.content)
-        except OSError as error:
-            log.error("%s: cannot keep the message: %s", self.transaction.id, error)
-            self._refuse(NO_ROOM)
-            return
+        self._keep(message.append, event.content)
         if message.oversized_header:
             self._refuse(BIG_HEADER)
         elif message.headers_complete and not self._heard_headers:
             await self._hear_headers()
 
-    def end_of_chunk(self) -> Reply:
+    async def end_of_chunk(self, _: EndOfChunk) -> Reply:
         """A BDAT that was not the last is in."""
         return self._refusal or CHUNK_TAKEN
 
-    async def end(self) -> tuple[Reply, ...]:
+    async def end(self, _: EndOfData) -> tuple[Reply, ...]:
         """The message is in: ask who takes it; one reply, or in LMTP one for each recipient."""
-        self.transaction.message.finish()
+        if self._refusal is None:
+            self._keep(self.transaction.message.finish)
         if self._refusal is None and not self._heard_headers:
             await self._hear_headers()
         if self._refusal is not None:
@@ -146,9 +142,9 @@ class Reception:
         except PluginFailure:
             return await self._answered(self._alike(INTERNAL_ERROR))
 
-    async def spoiled(self, reply: Reply) -> tuple[Reply, ...]:
+    async def spoiled(self, event: Spoiled) -> tuple[Reply, ...]:
         """The message is in and broken."""
-        return await self._answered(self._alike(self._refusal or reply))
+        return await self._answered(self._alike(event.reply))
 
     async def over(self) -> None:
         """The transaction is over, finished or not."""
@@ -237,8 +233,17 @@ class Reception:
     def _exceeds(self, more: int) -> bool:
         return 0 < self._message_size < self.transaction.message.size + more
 
+    def _keep(self, keep: Callable[..., None], *octets: bytes) -> None:
+        """Let the message take octets; a full disk refuses it for now."""
+        try:
+            keep(*octets)
+        except OSError as error:
+            log.error("%s: cannot keep the message: %s", self.transaction.id, error)
+            self._refuse(NO_ROOM)
+
     def _refuse(self, reply: Reply) -> None:
-        self._refusal = reply
+        """Settle what the end of the message will be told; the first refusal counts."""
+        self._refusal = self._refusal or reply
         self.transaction.message.drop()
 
     def _alike(self, reply: Reply) -> tuple[Reply, ...]:

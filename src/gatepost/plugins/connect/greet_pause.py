@@ -25,11 +25,29 @@ class GreetPause(Plugin):
     and give it `unless = ["relay"]`.  Its `timeout` must be longer than the pause.  A chunk behind
     BDAT needs no waiting for, and none is asked.
 
-        seconds = 0.0
+        C: EHLO client.example
+        C: MAIL FROM:<anne@client.example>
+        S: 554 5.5.0 You spoke before you were greeted
+        S: <closed>
+
+        [[plugin]]
+        use = "greet_pause"
+        seconds = 5
+        [[plugin]]
+        use = "domains"
+        domains = ["example.org"]
 
         S: 220 ...
         C: EHLO client.example
         S: 250 ...
+        C: MAIL FROM:<anne@client.example>
+        C: RCPT TO:<bob@example.org>
+        S: 250 2.1.0 ...
+        S: 250 2.1.5 ...
+        C: DATA
+        C: Subject: Hello
+        S: 554 5.5.0 You sent the message before it was asked for
+        S: <closed>
     """
 
     seconds: float = 1.0  #: how long the banner is held back, 0 to 300

@@ -156,7 +156,7 @@ class Maildir(Plugin):
                     letter.publish()
                 undo.pop_all()
         except OSError as error:
-            log.error("%s: cannot deliver: %s", transaction.id, error)
+            log.error("%s: cannot deliver to %s: %s", transaction.id, self.path, error)
             return NO_ROOM if error.errno in _FULL else NOT_STORED
         for letter in letters:
             log.info("%s: delivered to %s", transaction.id, letter.file)

@@ -1,0 +1,353 @@
+"""Programs that take mail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from subprocess import PIPE, STDOUT
+from typing import IO, Final, Literal, cast
+
+from gatepost import (
+    Accept,
+    Address,
+    Defer,
+    Deny,
+    Each,
+    Plugin,
+    Recipient,
+    Site,
+    Transaction,
+    Verdict,
+)
+
+log = logging.getLogger(__name__)
+
+#: Octets that are kept of what a program prints.
+OUTPUT_LIMIT: Final = 4096
+#: Seconds in which the last words of a program that has ended are heard.  Not until they end: it
+#: may have left a program of its own behind that holds the pipe open.
+LAST_WORDS: Final = 0.05
+#: Seconds in which a program that was killed is gone.
+DYING: Final = 1.0
+#: What a program gets of our own environment; there may be secrets in the rest.
+ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER")
+
+DASH: Final = Deny("An address that begins with a dash is not taken here", status="5.1.0")
+FAILED: Final = Defer("The message cannot be handed on now", status="4.3.0")
+
+#: What an exit status means, as in <sysexits.h>; any other is a trouble of ours.
+# fmt: off
+SYSEXITS: Final[dict[int, Verdict]] = {
+    0:  Accept(),
+    65: Deny("The message is malformed", status="5.6.0"),                # EX_DATAERR
+    67: Deny("No such mailbox", code=550, status="5.1.1"),               # EX_NOUSER
+    68: Deny("No such host", code=550, status="5.1.2"),                  # EX_NOHOST
+    69: Deny("The message cannot be delivered", status="5.3.0"),         # EX_UNAVAILABLE
+    77: Deny("The message is refused", code=550, status="5.7.1"),        # EX_NOPERM
+}
+#: What an exit status of qmail-queue means: 11 to 40 are permanent.
+QMAIL: Final[dict[int, Verdict]] = {
+    **dict.fromkeys(range(11, 41), Deny("The message is refused", status="5.3.0")),
+    0:  Accept(),
+    11: Deny("An address is too long", status="5.1.3"),
+    53: Defer("No room for the message now", code=452, status="4.3.1"),
+}
+# fmt: on
+
+_BLANK = re.compile(r"\{([a-z_]*)\}")
+_BLANKS = frozenset({"sender", "recipient", "recipients", "id"})
+_FAULT = "there is only {sender}, {recipient}, {id} and, as an item of its own, {recipients}"
+
+
+@dataclass
+class Command(Plugin):
+    """Hand each message to a program, without a shell in between.
+
+    The items of `command` are the program and its arguments.  In them `{sender}`, `{recipient}`
+    and `{id}` stand for what they say, and an item `{recipients}` for one item a recipient.  With
+    `{recipient}` the program is run for each recipient in turn: use it on an LMTP listener, for
+    an SMTP client hears one answer only, and sends the message again to all when one recipient had
+    to wait.  A letter to an address that begins with a dash, and would pass for an option, is
+    refused, unless an item `--` stands before it.
+
+    | `protocol` | the program gets |
+    |---|---|
+    | `plain` | the message on its standard input |
+    | `bsmtp` | envelope and message there as batch SMTP, as `exim -bS` wants them |
+    | `qmail-queue` | the message on descriptor 0, the envelope on descriptor 1 |
+
+    Exit status 0 accepts: the program has taken the message.  65, 67, 68, 69 and 77 of
+    <sysexits.h> deny it, and so do 11 to 40 of `qmail-queue`.  All else defers: other statuses, a
+    signal, a program that is not there, and one that is not ready within `wait` seconds, which is
+    killed with all that it has started.  What it prints goes to the log.
+
+        [[plugin]]
+        use = "domains"
+        domains = ["example.org"]
+        [[plugin]]
+        use = "command"
+        command = ["sh", "-c", "cat > /dev/null; exit 67"]
+
+        S: 220 ...
+        C: EHLO client.example
+        S: 250 ...
+        C: MAIL FROM:<anne@client.example>
+        S: 250 2.1.0 ...
+        C: RCPT TO:<bob@example.org>
+        S: 250 2.1.5 ...
+        C: DATA
+        S: 354 ...
+        C: Subject: Hello
+        C:
+        C: How are you?
+        C: .
+        S: 550 5.1.1 No such mailbox
+    """
+
+    command: tuple[str, ...]  #: the program and its arguments
+    protocol: Literal["plain", "bsmtp", "qmail-queue"] = "plain"  #: how it gets the message
+    line_ends: Literal["lf", "crlf"] = "lf"  #: what the program's lines end in
+    null_sender: str = "<>"  #: what {sender} is for a notification, which has none
+    wait: float = 25.0  #: seconds for one run; let it be less than `timeout`
+    at_once: int = 20  #: how many may run at the same time
+    repeat: bool = False  #: deny in the program's own words: the first line that it prints
+
+    def __post_init__(self) -> None:
+        if not self.command or not self.command[0]:
+            raise ValueError("option 'command' must name a program")
+        for item in self.command:
+            for name in _BLANK.findall(item):
+                if name not in _BLANKS or (name == "recipients" and item != "{recipients}"):
+                    raise ValueError(f"option 'command' holds {item!r}, but {_FAULT}")
+        if self.wait <= 0:
+            raise ValueError("option 'wait' must be more than 0")
+        if self.at_once < 1:
+            raise ValueError("option 'at_once' must be at least 1")
+        self._one_by_one = any("{recipient}" in item for item in self.command)
+        self._places = asyncio.Semaphore(self.at_once)
+
+    def startup(self, site: Site) -> None:
+        if shutil.which(self.command[0]) is None:
+            log.warning("there is no program %s: all mail for it is deferred", self.command[0])
+
+    async def queue(self, transaction: Transaction) -> Verdict | Each | None:
+        mailboxes = [recipient.address for recipient in transaction.recipients]
+        if not self._one_by_one or len(mailboxes) < 2:
+            return await self._handed_over(transaction, mailboxes) if mailboxes else None
+        verdicts: dict[Recipient, Verdict] = {}
+        for recipient in transaction.recipients:
+            verdict = await self._handed_over(transaction, [recipient.address])
+            verdicts[recipient] = verdict
+            if verdict != Accept() and transaction.session.verb != "LHLO":
+                break  # it will come again, or never: the fewer have it, the better
+        return verdict if len(set(verdicts.values())) == 1 else Each(verdicts)
+
+    async def _handed_over(self, transaction: Transaction, mailboxes: list[Address]) -> Verdict:
+        """What comes of handing the message over for these recipients."""
+        arguments = self._arguments(transaction, [address.mailbox for address in mailboxes])
+        if arguments is None:
+            return DASH
+        try:
+            async with self._places, asyncio.timeout(self.wait):
+                ended = await self._run(arguments, transaction, mailboxes)
+        except TimeoutError:
+            log.error("%s: %s took too long and was killed", transaction.id, self.command[0])
+            return FAILED
+        except OSError as error:
+            log.error("%s: %s failed: %s", transaction.id, self.command[0], error)
+            return FAILED
+        return self._judged(transaction, *ended)
+
+    def _arguments(self, transaction: Transaction, mailboxes: list[str]) -> list[str] | None:
+        """The program and its arguments; None where an address would pass for an option."""
+        words = {
+            "sender": transaction.sender.mailbox or self.null_sender,
+            "recipient": mailboxes[0],
+            "id": transaction.id,
+        }
+        arguments: list[str] = []
+        for item in self.command:
+            if item == "{recipients}":
+                values = mailboxes
+            else:
+                values = [_BLANK.sub(lambda match: words[match[1]], item)]
+            dashes = item.startswith("{") and any(value.startswith("-") for value in values)
+            if dashes and "--" not in arguments:
+                return None
+            arguments += values
+        return arguments
+
+    async def _run(
+        self, arguments: list[str], transaction: Transaction, mailboxes: list[Address]
+    ) -> tuple[int, bytes]:
+        """Run the program to its end; its exit status and what it has printed."""
+        stdout: int | IO[bytes] = PIPE
+        with ExitStack() as files:
+            if self.protocol == "qmail-queue":
+                stdout = files.enter_context(tempfile.TemporaryFile())
+                stdout.write(_envelope(transaction.sender, mailboxes))
+                stdout.seek(0)
+            starting = asyncio.ensure_future(_start(arguments, stdout))
+            try:
+                transport, program = await asyncio.shield(starting)
+                await program.feed(transport, self._content(transaction, mailboxes))
+                await program.end()
+            finally:  # cancelled while it starts, asyncio would leave programs behind
+                transport, program = await starting
+                await program.stop(transport)
+        return cast(int, transport.get_returncode()), bytes(program.output)
+
+    def _content(self, transaction: Transaction, mailboxes: list[Address]) -> Iterator[bytes]:
+        """What the program reads from its standard input."""
+        pieces = iter(transaction.message)
+        if self.protocol == "bsmtp":
+            pieces = _batch(transaction.sender, mailboxes, pieces)
+        return _with_lf(pieces) if self.line_ends == "lf" else pieces
+
+    def _judged(self, transaction: Transaction, status: int, output: bytes) -> Verdict:
+        table = QMAIL if self.protocol == "qmail-queue" else SYSEXITS
+        verdict = table.get(status, FAILED)
+        lines = _lines(output)
+        log.log(
+            logging.INFO if verdict == Accept() else logging.WARNING,
+            "%s: %s ended with %s: %s",
+            transaction.id,
+            self.command[0],
+            f"status {status}" if status >= 0 else f"signal {-status}",
+            " | ".join(lines),
+        )
+        if self.repeat and lines and isinstance(verdict, Deny):
+            return replace(verdict, text=lines[0])
+        return verdict
+
+
+class _Program(asyncio.SubprocessProtocol):
+    """A program that runs."""
+
+    def __init__(self) -> None:
+        self.output = bytearray()  #: the beginning of what it prints
+        self._room = asyncio.Event()  # it can be written to, or it is in vain
+        self._room.set()
+        self._deaf = False  # it has closed its standard input, or is gone
+        self._silent = asyncio.Event()
+        self._gone = asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.output += data[: OUTPUT_LIMIT - len(self.output)]
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 0:
+            self._deaf = True
+            self._room.set()
+        else:
+            self._silent.set()
+
+    def process_exited(self) -> None:
+        self._gone.set()
+        self._deaf = True
+        self._room.set()
+
+    def pause_writing(self) -> None:
+        if not self._deaf:
+            self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    async def feed(self, transport: asyncio.SubprocessTransport, pieces: Iterable[bytes]) -> None:
+        """Write to its standard input and close that; one that reads no further need not."""
+        pipe = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
+        for piece in pieces:
+            if self._deaf or pipe.is_closing():
+                break
+            pipe.write(piece)
+            await self._room.wait()
+        pipe.close()
+
+    async def end(self) -> None:
+        """Wait until it has ended and was heard."""
+        await self._gone.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self._silent.wait()
+
+    async def stop(self, transport: asyncio.SubprocessTransport) -> None:
+        """See that it is gone, with all that it has started unless it ended by itself."""
+        if not self._gone.is_set():
+            with suppress(ProcessLookupError):
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DYING):
+                    await self._gone.wait()
+        transport.close()
+
+
+async def _start(
+    arguments: list[str], stdout: int | IO[bytes]
+) -> tuple[asyncio.SubprocessTransport, _Program]:
+    return await asyncio.get_running_loop().subprocess_exec(
+        _Program,
+        *(argument.encode() for argument in arguments),
+        stdin=PIPE,
+        stdout=stdout,
+        stderr=STDOUT if stdout == PIPE else PIPE,
+        env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        start_new_session=True,
+    )
+
+
+# -- What a program reads -------------------------------------------------------------------------
+
+
+def _envelope(sender: Address, recipients: Iterable[Address]) -> bytes:
+    """The envelope as qmail-queue reads it; there an address has no quotes."""
+    words = [f"F{_unquoted(sender)}", *(f"T{_unquoted(address)}" for address in recipients), ""]
+    return b"".join(word.encode() + b"\0" for word in words)
+
+
+def _unquoted(address: Address) -> str:
+    return f"{address.local}@{address.domain}" if address.domain else address.local
+
+
+def _batch(
+    sender: Address, recipients: Iterable[Address], pieces: Iterable[bytes]
+) -> Iterator[bytes]:
+    """Envelope and message as batch SMTP.
+
+    A dot is doubled behind every LF, for whoever reads this may take a bare one for a line's end.
+    """
+    commands = [f"MAIL FROM:{sender}", *(f"RCPT TO:{address}" for address in recipients), "DATA"]
+    yield b"".join(command.encode() + b"\r\n" for command in commands)
+    last = b"\n"
+    for piece in pieces:
+        stuffed = piece.replace(b"\n.", b"\n..")
+        yield b"." + stuffed if last == b"\n" and piece.startswith(b".") else stuffed
+        last = piece[-1:] or last
+    yield b".\r\nQUIT\r\n" if last == b"\n" else b"\r\n.\r\nQUIT\r\n"
+
+
+def _with_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Each CRLF as LF, also one that two pieces share."""
+    held = b""
+    for piece in pieces:
+        piece = held + piece
+        held = piece[-1:] if piece.endswith(b"\r") else b""
+        yield piece[: len(piece) - len(held)].replace(b"\r\n", b"\n")
+    yield held
+
+
+def _lines(output: bytes) -> list[str]:
+    """What a program printed, fit for a log."""
+    lines = (
+        "".join(character if character.isprintable() else " " for character in line).strip()
+        for line in output.decode("utf-8", "replace").splitlines()
+    )
+    return [line for line in lines if line]
