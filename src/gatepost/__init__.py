@@ -5,9 +5,11 @@ from gatepost.derived import Derived
 from gatepost.domain_list import DomainList
 from gatepost.each import AnswerForEach, Each
 from gatepost.entries import Entries
+from gatepost.line_ends import with_lf
 from gatepost.message import Headers, Message
 from gatepost.notes import Note
 from gatepost.plugin import Plugin, blocking
+from gatepost.program import Ended, run_program
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.reply import Reply
 from gatepost.rules import Rule, Rules
@@ -27,6 +29,7 @@ __all__ = [
     "Derived",
     "DomainList",
     "Each",
+    "Ended",
     "Endpoint",
     "Entries",
     "Headers",
@@ -46,4 +49,6 @@ __all__ = [
     "Transaction",
     "Verdict",
     "blocking",
+    "run_program",
+    "with_lf",
 ]

@@ -35,6 +35,7 @@ class Reply:
     status: str = ""
     text: str = ""
     final: bool = False  #: the connection ends after it
+    positive: bool = field(init=False, repr=False, compare=False)  #: yes, or go on (RFC 5321, 4.2.1)
     _ascii: bytes = field(init=False, repr=False, compare=False)  #: most are sent more than once
 
     def __post_init__(self) -> None:
@@ -44,6 +45,7 @@ class Reply:
             raise ValueError(f"{self.status} is no status for code {self.code}")
         if not self.text.isprintable() and _UNPRINTABLE.search(self.text):
             raise ValueError(f"control characters in {self.text!r}")
+        object.__setattr__(self, "positive", self.code < 400)
         object.__setattr__(self, "_ascii", self._encoded("ascii"))
 
     @classmethod
@@ -54,11 +56,6 @@ class Reply:
             raise ValueError(f"not a reply: {line!r}")
         code = int(match["code"])
         return cls(code, match["status"] or "", match["text"] or "", final=code in (221, 421))
-
-    @property
-    def positive(self) -> bool:
-        """Whether it says yes, or go on (RFC 5321, 4.2.1)."""
-        return self.code < 400
 
     def encode(self, *, utf8: bool = False) -> bytes:
         """The octets on the wire; without SMTPUTF8 in force, other than ASCII becomes `?`."""

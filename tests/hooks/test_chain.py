@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.placement import Placement
 from gatepost.testing import a_recipient, a_session, a_transaction, run
 
-Parts = list[tuple[Plugin, Placement]]
+Parts = Sequence[tuple[Plugin, Placement]]
 NO = Deny("No")
 
 
@@ -44,10 +44,10 @@ class Says(Plugin):
     asked: int = 0
 
     def mail(self, transaction: Transaction, sender: Address) -> Answer:
-        return self._answer()
+        return self._answer()  # type: ignore[no-any-return]
 
     def rcpt(self, transaction: Transaction, recipient: Recipient) -> Answer:
-        return self._answer()
+        return self._answer()  # type: ignore[no-any-return]
 
     def queue(self, transaction: Transaction) -> AnswerForEach:
         return self._answer()  # type: ignore[no-any-return]
@@ -88,8 +88,11 @@ def asked(
 ) -> Verdict | Each | None:
     """What a chain answers on a hook of a transaction."""
     transaction = a_transaction(session)
-    arguments = {"mail": [transaction.sender], "rcpt": [a_recipient()]}.get(hook, [])
-    return run(Chain(parts).ask(hook, transaction.session, transaction, *arguments))
+    proposed: dict[str, tuple[object, ...]] = {
+        "mail": (transaction.sender,),
+        "rcpt": (a_recipient(),),
+    }
+    return run(Chain(parts).ask(hook, transaction.session, transaction, *proposed.get(hook, ())))
 
 
 # -- Who is asked, and who settles it -------------------------------------------------------------
@@ -164,6 +167,7 @@ def test_a_waiting_hook_is_in_a_task_of_its_own() -> None:
 
         async def mail(self, transaction: Transaction, sender: Address) -> Verdict | None:
             async with asyncio.timeout(1):
+                await asyncio.sleep(0.5)
                 return Deny(str(asyncio.current_task() is not None))
 
     assert stepped(Chain(placed(Looks()))) == Deny("True")
@@ -383,7 +387,7 @@ class Hears(Plugin):
 
     def decided(self, session: Session, decision: Decision) -> Heard:
         self.heard.append(decision.verdict)
-        self._fail()
+        return self._fail()
 
     async def disconnect(self, session: Session) -> None:
         await asyncio.sleep(1)
@@ -392,11 +396,12 @@ class Hears(Plugin):
 
     def startup(self, site: Site) -> Heard:
         self.heard.append(site)
-        self._fail()
+        return self._fail()
 
-    def _fail(self) -> None:
+    def _fail(self) -> Heard:
         if self.failure is not None:
             raise self.failure
+        return None
 
 
 @pytest.mark.parametrize("failure", [KeyError("what"), asyncio.CancelledError()], ids=repr)
@@ -432,7 +437,7 @@ class Adds(Plugin):
     more: Any
 
     def greeting(self, session: Session, text: str) -> str:
-        return text + self._more()
+        return text + self._more()  # type: ignore[no-any-return]
 
     async def capabilities(  # type: ignore[override]  # a rewriting hook may wait as well
         self, session: Session, offered: tuple[str, ...]
@@ -441,7 +446,7 @@ class Adds(Plugin):
         return (*offered, self._more())
 
     def setting(self, name: str, value: int, address: Address | None) -> int:
-        return value + self._more()
+        return value + self._more()  # type: ignore[no-any-return]
 
     def argument(self, session: Session, verb: str, text: str) -> str:
         return f"{text}{verb}{self._more()}"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import select
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,17 +13,14 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost import Accept, Address, Deny, Each, Transaction, Verdict
+from gatepost import Accept, Address, Deny, Each, Site, Transaction, Verdict, with_lf
 from gatepost.plugins.queue.command import (
     DASH,
-    ENVIRONMENT,
     FAILED,
-    OUTPUT_LIMIT,
     QMAIL,
     SYSEXITS,
     Command,
     _batch,
-    _with_lf,
 )
 from gatepost.testing import a_session, a_transaction
 from gatepost.testing.samples import LETTER
@@ -104,18 +98,13 @@ def test_batch_smtp_holds_all(line_ends: Any, end: bytes, tmp_path: Path) -> Non
 
 @given(st.lists(st.binary(max_size=3) | st.sampled_from([b".", b"\r\n", b"\r", b"\n"])))
 def test_no_message_ends_its_batch(pieces: list[bytes]) -> None:
-    batch = b"".join(_with_lf(_batch(Address("", ""), [], pieces)))
+    batch = b"".join(with_lf(_batch(Address("", ""), [], pieces)))
     lines = batch.split(b"\n")
     assert lines[:2] == [b"MAIL FROM:<>", b"DATA"]
     assert lines.index(b".") == len(lines) - 3
     content = b"".join(line.removeprefix(b".") + b"\n" for line in lines[2:-3])
-    message = b"".join(_with_lf(pieces))
+    message = b"".join(with_lf(pieces))
     assert content == message + (b"" if message.endswith(b"\n") or not message else b"\n")
-
-
-@given(st.lists(st.binary(max_size=3) | st.sampled_from([b"\r\n", b"\r", b"\n"])))
-def test_any_split_gives_the_same_lines(pieces: list[bytes]) -> None:
-    assert b"".join(_with_lf(pieces)) == b"".join(pieces).replace(b"\r\n", b"\n")
 
 
 # -- Its arguments --------------------------------------------------------------------------------
@@ -200,14 +189,6 @@ def test_options_that_make_no_sense_are_errors(options: dict[str, Any]) -> None:
         Command(**options)
 
 
-def test_it_gets_little_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_TOKEN", "hush")
-    queue(sh("env > environment"))
-    names = {line.partition("=")[0] for line in (tmp_path / "environment").read_text().splitlines()}
-    assert names - {"PWD", "SHLVL", "_", "OLDPWD"} <= set(ENVIRONMENT)
-    assert "PATH" in names
-
-
 # -- What its end means ---------------------------------------------------------------------------
 
 
@@ -228,17 +209,6 @@ def test_the_exit_status_decides(protocol: Any, status: int) -> None:
     table = QMAIL if protocol == "qmail-queue" else SYSEXITS
     plugin = sh(f"cat > /dev/null; exit {status}", protocol=protocol)
     assert queue(plugin) == table.get(status, FAILED)
-
-
-@pytest.mark.parametrize("status", [0, 67, 1])
-def test_a_program_need_not_read_its_message(
-    status: int, run: Callable[[Coroutine[Any, Any, Outcome]], Outcome]
-) -> None:
-    transaction = a_transaction(recipients=BOB, message=BIG)
-    assert run(sh(f"exit {status}").queue(transaction)) == SYSEXITS.get(status, FAILED)
-    assert run(sh(f"exec < /dev/null; exit {status}").queue(transaction)) == SYSEXITS.get(
-        status, FAILED
-    )
 
 
 def test_a_signal_defers(
@@ -283,12 +253,6 @@ def test_what_it_prints_goes_to_the_log(
     assert "sh ended with status 67: one [2J | two | three\N{REPLACEMENT CHARACTER}four" in (
         caplog.text
     )
-
-
-def test_a_babbler_fills_no_memory(caplog: pytest.LogCaptureFixture) -> None:
-    assert queue(sh("yes | head -c 3000000; exit 65")) == SYSEXITS[65]
-    (record,) = caplog.records
-    assert record.getMessage().count("y") == OUTPUT_LIMIT // 2
 
 
 def test_it_may_tell_the_client_why_not() -> None:
@@ -336,74 +300,6 @@ def test_all_recipients_have_the_same_verdict(
 # -- Time -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def lifeline(tmp_path: Path) -> Iterator[int]:
-    """A FIFO that is read here; programs open it for writing."""
-    os.mkfifo(tmp_path / "lifeline")
-    descriptor = os.open(tmp_path / "lifeline", os.O_RDONLY | os.O_NONBLOCK)
-    yield descriptor
-    os.close(descriptor)
-
-
-def are_gone(lifeline: int) -> bool:
-    """Whether all who held the FIFO are gone, and somebody has."""
-    poll = select.poll()
-    poll.register(lifeline, select.POLLHUP)
-    return bool(poll.poll(5000)) and os.read(lifeline, 100) != b""
-
-
-STUBBORN = 'trap "" TERM HUP; (echo here; exec sleep 100) > lifeline & cat > /dev/null; wait'
-
-
-def test_a_program_that_takes_too_long_is_killed_with_all_that_it_started(
-    run: Callable[[Coroutine[Any, Any, Outcome]], Outcome],
-    lifeline: int,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    transaction = a_transaction(recipients=BOB, message=LETTER)
-    assert run(sh(STUBBORN, wait=0.3).queue(transaction)) == FAILED
-    assert are_gone(lifeline)
-    assert "took too long and was killed" in caplog.text
-
-
-def test_a_program_that_does_not_read_is_not_waited_for_any_longer(lifeline: int) -> None:
-    transaction = a_transaction(recipients=BOB, message=BIG)
-    assert queue(sh("echo here > lifeline; exec sleep 100", wait=0.3), transaction) == FAILED
-    assert are_gone(lifeline)
-
-
-def test_a_hook_that_is_cancelled_leaves_no_program_behind(
-    run: Callable[[Coroutine[Any, Any, None]], None], lifeline: int
-) -> None:
-    async def cancelled() -> None:
-        hook = asyncio.ensure_future(
-            sh(STUBBORN).queue(a_transaction(recipients=BOB, message=LETTER))
-        )
-        begun = asyncio.Event()
-        asyncio.get_running_loop().add_reader(lifeline, begun.set)
-        await begun.wait()
-        asyncio.get_running_loop().remove_reader(lifeline)
-        hook.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await hook
-
-    run(cancelled())
-    assert are_gone(lifeline)
-
-
-def test_a_program_may_leave_another_behind(
-    run: Callable[[Coroutine[Any, Any, Outcome]], Outcome], tmp_path: Path
-) -> None:
-    os.mkfifo(tmp_path / "wake")
-    started = time.monotonic()
-    transaction = a_transaction(recipients=BOB, message=LETTER)
-    assert run(sh("(cat wake; echo done > end) & exit 0").queue(transaction)) == Accept()
-    assert time.monotonic() - started < 10
-    os.mkfifo(tmp_path / "end")
-    (tmp_path / "wake").write_text("go on\n")
-    assert (tmp_path / "end").read_text() == "done\n", "it was not killed"
-
-
 def test_so_many_run_at_once() -> None:
     plugin = sh("echo + >> log; sleep 0.02; echo - >> log", at_once=2)
 
@@ -421,8 +317,6 @@ def test_so_many_run_at_once() -> None:
 
 
 def test_a_missing_program_shows_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
-    from gatepost import Site
-
     Command(("no-such-program",)).startup(Site("mx.example"))
     Command(("cat",)).startup(Site("mx.example"))
     assert [record.getMessage() for record in caplog.records] == [

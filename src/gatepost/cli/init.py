@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -36,8 +36,7 @@ def command(directory: Path) -> None:
 
 
 def _content(name: str) -> bytes:
-    with as_file(files("gatepost.cli") / "demonstration" / name) as path:
-        return path.read_bytes()
+    return files("gatepost.cli").joinpath("demonstration", *name.split("/")).read_bytes()
 
 
 def _is_other(path: Path, content: bytes) -> bool:

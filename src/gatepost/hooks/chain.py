@@ -29,6 +29,8 @@ _VERDICTS = frozenset({Accept, Deny, Defer})
 _FOR_EACH = frozenset({"message", "queue"})
 #: Where among a rewriting hook's arguments the value stands that is passed on.
 _REWRITTEN = {"greeting": 1, "capabilities": 1, "argument": 2, "received": 1, "setting": 1}
+#: What the tuple holds that is passed on.
+_ITEMS: dict[str, type] = {"capabilities": str, "route": Recipient}
 
 
 class PluginFailure(Exception):
@@ -136,7 +138,8 @@ class Chain:
         for turn in self.turns["route"]:
             routed: list[Recipient] = []
             for one in recipients:
-                routed += await self._rewritten(turn, "route", [transaction, one]) or (one,)
+                copies = await self._rewritten(turn, "route", [transaction, one])
+                routed += (one,) if copies is None else copies
             recipients = tuple(routed)
         return recipients
 
@@ -161,7 +164,10 @@ class Chain:
             if isawaitable(value):
                 value = await _settled(turn, value)
             expected = tuple if hook == "route" else type(arguments[_REWRITTEN[hook]])
-            if not isinstance(value, expected):
+            item = _ITEMS.get(hook)
+            if not isinstance(value, expected) or (
+                item is not None and not all(isinstance(one, item) for one in value)
+            ):
                 raise TypeError(f"{turn.name} returned {value!r} on {hook}, not {expected}")
         except Exception as error:
             if _still_counts(turn, hook):
@@ -182,7 +188,9 @@ async def _settled(turn: Turn, answer: Any) -> Any:
     try:
         return await task
     except asyncio.CancelledError:
-        if task.cancelled():  # by the plugin itself: that must not take the connection along
+        outer = asyncio.current_task()
+        if task.cancelled() and not (outer and outer.cancelling()):
+            # By the plugin itself: that must not take the connection along.
             raise RuntimeError(f"{turn.name} cancelled itself") from None
         raise
     finally:
@@ -196,7 +204,11 @@ async def _within(seconds: float, answer: Awaitable[T]) -> T:
 
 def _checked(hook: str, answer: Any) -> Verdict | Each | None:
     kind = type(answer)
-    if answer is None or kind in _VERDICTS or (kind is Each and hook in _FOR_EACH):
+    if kind is Each and hook in _FOR_EACH:
+        fits = all(type(one) in _VERDICTS for one in answer.verdicts.values())
+    else:
+        fits = answer is None or kind in _VERDICTS
+    if fits:
         return answer  # type: ignore[no-any-return]  # its type has just been looked at
     raise TypeError(f"{answer!r} is no answer on {hook}")
 

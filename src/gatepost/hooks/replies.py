@@ -65,8 +65,6 @@ class Template:
 
     def fill(self, words: Mapping[str, object]) -> Reply:
         """The reply with the words in its blanks; they may be foreign text."""
-        if self.constant is not None:
-            return self.constant
         text = self.text.format_map(words)
         return Reply(self.code, self.status, printable(text), self.final)
 
@@ -87,7 +85,8 @@ def reply_to(hook: str, verdict: Verdict | None, words: Mapping[str, object]) ->
     """The reply that a verdict on a hook earns; None stands for silence."""
     if verdict is None:
         verdict = REPLIES[hook].silence
-    standard = _TEMPLATES[hook][type(verdict)].fill(words)
+    template = _TEMPLATES[hook][type(verdict)]
+    standard = template.constant or template.fill(words)
     if isinstance(verdict, Accept):
         return replace(standard, text=printable(verdict.text)) if verdict.text else standard
     return _worded(standard, verdict)

@@ -1,4 +1,4 @@
-"""Events: what a client did, one small value each."""
+"""Events: what a client did, one small value each; nobody changes one."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.reply import Reply
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connected:
     """The connection is open and waits for a banner."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Helo:
     """HELO: the old greeting (RFC 5321, 4.1.1.1)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ehlo:
     """EHLO: the greeting that asks for extensions (RFC 5321, 4.1.1.1)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lhlo:
     """LHLO: the greeting of LMTP (RFC 2033, 4.1)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mail:
     """MAIL FROM: a message begins (RFC 5321, 4.1.1.2)."""
 
@@ -44,7 +44,7 @@ class Mail:
     parameters: MailParameters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rcpt:
     """RCPT TO: one more recipient (RFC 5321, 4.1.1.3)."""
 
@@ -52,12 +52,12 @@ class Rcpt:
     parameters: RcptParameters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Data:
     """DATA: the client asks to send the message, ended by a dot (RFC 5321, 4.1.1.4)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bdat:
     """BDAT: `size` octets of the message follow (RFC 3030, 2).  It needs no reply."""
 
@@ -65,78 +65,78 @@ class Bdat:
     last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
     """Some octets of the message, dots unstuffed.  It needs no reply."""
 
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndOfChunk:
     """All octets of a BDAT that was not the last are in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndOfData:
     """The message is in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Spoiled:
     """The message is in and cannot be taken; the reply says why."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rset:
     """RSET: forget the message (RFC 5321, 4.1.1.5)."""
 
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Noop:
     """NOOP (RFC 5321, 4.1.1.9)."""
 
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Vrfy:
     """VRFY: does this mailbox exist? (RFC 5321, 4.1.1.6)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Expn:
     """EXPN: who is on this list? (RFC 5321, 4.1.1.7)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Help:
     """HELP (RFC 5321, 4.1.1.8)."""
 
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Quit:
     """QUIT (RFC 5321, 4.1.1.10)."""
 
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartTls:
     """STARTTLS (RFC 3207, 4)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Auth:
     """AUTH: a mechanism and perhaps its first message, in base64 (RFC 4954, 4)."""
 
@@ -144,14 +144,14 @@ class Auth:
     initial: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class XClient:
     """XCLIENT: a proxy tells who the client is; attributes are still in xtext."""
 
     attributes: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Unrecognized:
     """A word that is no command here."""
 
@@ -159,7 +159,7 @@ class Unrecognized:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
     """A command line that is not parsed yet, for those who asked to see it first."""
 
@@ -167,7 +167,7 @@ class Line:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Malformed:
     """A line that breaks the grammar, or a command out of turn, with the reply that it earns."""
 

@@ -24,6 +24,9 @@ class Flaw(Enum):
     TLS_HELLO = auto()  #: a ClientHello where a command should be; its sender waits for an answer
 
 
+LONG_LINE, STRAY_LINE_END, TLS_HELLO = Flaw
+
+
 class LineBuffer:
     """Octets that were received and are not understood yet.
 
@@ -44,10 +47,9 @@ class LineBuffer:
     def append(self, octets: bytes) -> None:
         """Take what was received."""
         if self._octets:
-            self._octets = self._octets[self._start :] + octets
+            octets = self._octets[self._start :] + octets
             self._start = 0
-        else:
-            self._octets = octets
+        self._octets = octets
 
     def take(self) -> bytes:
         """All octets as they are."""
@@ -62,31 +64,27 @@ class LineBuffer:
 
     def line(self) -> bytes | Flaw | None:
         """The next line without its CRLF, what is wrong with it, or None when more is needed."""
-        start = self._start
-        if start == len(self._octets):
+        octets, start = self._octets, self._start
+        if not octets:
             return None
-        end = self._octets.find(b"\r\n", start)
+        end = octets.find(b"\r\n", start)
         if end < 0:
             return self._unfinished_line()
-        line = self._octets[start:end]
-        self._start = end + 2
-        if self._start == len(self._octets):
-            self.clear()
-        if self._skipping or len(line) + 2 > self._limit or b"\n" in line or line[:2] == _TLS:
-            return self._flaw(line)
-        return line
-
-    def _flaw(self, line: bytes) -> Flaw:
-        skipped, self._skipping = self._skipping, False
-        if line[:2] == _TLS and not skipped:
-            return Flaw.TLS_HELLO
-        return Flaw.STRAY_LINE_END if b"\n" in line else Flaw.LONG_LINE
+        line = octets[start:end]
+        if end + 2 == len(octets):
+            self._octets, self._start = b"", 0
+        else:
+            self._start = end + 2
+        if self._skipping or end + 2 - start > self._limit:
+            self._skipping = False
+            return LONG_LINE
+        return STRAY_LINE_END if b"\n" in line else line
 
     def _unfinished_line(self) -> Flaw | None:
         if self._octets.startswith(_TLS, self._start) and not self._skipping:
-            return Flaw.TLS_HELLO
+            return TLS_HELLO
         if self._octets.find(b"\n", self._start) >= 0:  # it would wait for a CRLF for ever
-            return Flaw.STRAY_LINE_END
+            return STRAY_LINE_END
         if self._skipping or len(self) > self._limit:
             self._skipping = True
             ends_in_cr = self._octets.endswith(b"\r")
@@ -121,9 +119,9 @@ class TextFilter:
         if self._decoder.newlines not in (None, "\r\n"):
             self._strays = True
         if self._strays and not self._repair:
-            self.flaw = Flaw.STRAY_LINE_END
+            self.flaw = STRAY_LINE_END
         elif self.flaw is None and self._has_long_line(text):
-            self.flaw = Flaw.LONG_LINE
+            self.flaw = LONG_LINE
         if self.flaw is not None:
             return b""
         return self._mended(text) if self._repair else text
@@ -132,7 +130,7 @@ class TextFilter:
         """The text is over: a CR that stands last is a stray one."""
         self._decoder.decode("", final=True)
         if self._decoder.newlines not in (None, "\r\n") and not self._repair:
-            self.flaw = Flaw.STRAY_LINE_END
+            self.flaw = STRAY_LINE_END
         held, self._held = self._held, b""
         return b" " if held else b""
 

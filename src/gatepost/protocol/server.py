@@ -29,7 +29,16 @@ from gatepost.protocol.events import (
     Spoiled,
 )
 from gatepost.protocol.lines import ChunkReader, DataReader, Flaw, LineBuffer, TextFilter
-from gatepost.protocol.states import State, in_turn, out_of_turn, state_after
+from gatepost.protocol.states import (
+    AT_REST,
+    CLOSED,
+    CONNECT,
+    DATA,
+    IN_TURN,
+    State,
+    out_of_turn,
+    state_after,
+)
 from gatepost.reply import Reply
 
 _LINE_FLAWS = {
@@ -44,7 +53,6 @@ _TEXT_FLAWS = {
         550, "5.5.2", "The message has a bare CR or LF; lines end with CR LF", final=True
     ),
 }
-_AT_REST = frozenset({State.HELLO, State.READY, State.TURNED_AWAY, State.CLOSED})
 
 
 class ServerProtocol:
@@ -77,7 +85,7 @@ class ServerProtocol:
         repair: bool = False,
         verbatim: bool = False,
     ) -> None:
-        self.state = State.CONNECT
+        self.state: State = CONNECT
         self._context = Context(lmtp=lmtp)
         self._input = LineBuffer(line_limit)
         self._text_line_limit = text_line_limit
@@ -99,11 +107,6 @@ class ServerProtocol:
         return self._reader is not None
 
     @property
-    def at_rest(self) -> bool:
-        """Whether no message is under way."""
-        return self.state in _AT_REST
-
-    @property
     def offered(self) -> frozenset[str]:
         """The keywords of the extensions in force."""
         return self._context.offered
@@ -114,7 +117,7 @@ class ServerProtocol:
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client; `next_event` makes sense of them."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self._input.append(data)
 
     def next_event(self) -> Event | None:
@@ -123,36 +126,32 @@ class ServerProtocol:
             raise RuntimeError(f"{self._pending} has not been answered")
         if self._reader is not None:
             return self._read_text(self._reader)
-        if self.state is State.CONNECT:
-            return self._await_reply(Connected())
-        if self.state is State.CLOSED:
-            return None
+        if self.state is CONNECT:
+            self._pending = Connected()
+            return self._pending
         line = self._input.line()
         if line is None:
             return None
-        if isinstance(line, Flaw):
-            return self._await_reply(Malformed(_LINE_FLAWS[line]))
-        command = split(line)
+        command = Malformed(_LINE_FLAWS[line]) if isinstance(line, Flaw) else split(line)
         if isinstance(command, Malformed):
-            return self._await_reply(command)
-        if self._verbatim:
-            return self._await_reply(Line(*command))
-        return self.understand(*command)
+            self._pending = command
+        elif self._verbatim:
+            self._pending = Line(*command)
+        else:
+            return self.understand(*command)
+        return self._pending
 
     def understand(self, verb: str, text: str) -> Event:
         """The event that a command line amounts to; it takes the place of a pending `Line`."""
-        event = self._pending = parse(verb, text, self._context)
-        if not in_turn(self.state, event):
-            self._pending = None
-            refused = self._refused(event)
-            if not isinstance(event, Bdat):
-                return self._await_reply(refused)
-            # The octets of a refused chunk are still read, and never parsed (RFC 3030, 2).
-            self._reader, self._at_end, self._filter = ChunkReader(event.size), refused, None
-            return Chunk(b"")
+        event = parse(verb, text, self._context)
+        kind = type(event)
+        if kind not in IN_TURN[self.state]:
+            return self._refuse(event)
         if isinstance(event, Bdat):
             self._pending = None
             self._begin_chunk(event)
+        else:
+            self._pending = event
         return event
 
     def reply(self, reply: Reply, *more: Reply) -> bytes:
@@ -163,39 +162,42 @@ class ServerProtocol:
         event, self._pending = self._pending, None
         if event is None:
             raise RuntimeError("nothing to answer")
-        if isinstance(event, Data) and not reply.positive:
-            reply = self._ending_if_ahead(reply)
-        elif isinstance(event, Mail):
+        if isinstance(event, Mail):
             self._ask_for_utf8(reply.positive and event.parameters.smtputf8)
+        elif not reply.positive and isinstance(event, Data):
+            reply = self._ending_if_ahead(reply)
         utf8 = self._context.utf8
         octets = reply.encode(utf8=utf8)
         if more:
             octets += b"".join(one.encode(utf8=utf8) for one in more)
-            reply = next((one for one in more if one.final), reply)
-        self.state = state_after(self.state, event, reply)
-        if self.state is State.DATA:
+        state = self.state = state_after(self.state, event, reply)
+        if state is DATA:
             self._filter = self._new_filter()
             self._reader, self._at_end = DataReader(), EndOfData()
-        elif self.state in _AT_REST:
+        elif state in AT_REST:
             self._filter = None
-            self._ask_for_utf8(False)
+            if utf8:
+                self._ask_for_utf8(False)
         return octets
 
     def close(self) -> None:
         """Read nothing more, whatever arrives."""
-        self.state = State.CLOSED
+        self.state = CLOSED
         self._reader = None
         self._input.clear()
 
-    def _await_reply(self, event: Event) -> Event:
-        self._pending = event
-        return event
-
-    def _refused(self, event: Event) -> Malformed:
+    def _refuse(self, event: Event) -> Event:
+        """What an event out of turn amounts to."""
         refusal = out_of_turn(self.state, event)
         if isinstance(event, Data):
             refusal = self._ending_if_ahead(refusal)
-        return Malformed(refusal)
+        self._pending = Malformed(refusal)
+        if not isinstance(event, Bdat):
+            return self._pending
+        # The octets of a refused chunk are still read, and never parsed (RFC 3030, 2).
+        self._reader, self._at_end, self._filter = ChunkReader(event.size), self._pending, None
+        self._pending = None
+        return Chunk(b"")
 
     def _ending_if_ahead(self, refusal: Reply) -> Reply:
         """A refusal of DATA ends the session of a client that did not wait for it.
@@ -229,4 +231,5 @@ class ServerProtocol:
             return Chunk(rest)
         self._reader = None
         flaw = self._filter.flaw if self._filter else None
-        return self._await_reply(Spoiled(_TEXT_FLAWS[flaw]) if flaw else self._at_end)
+        self._pending = Spoiled(_TEXT_FLAWS[flaw]) if flaw else self._at_end
+        return self._pending

@@ -33,7 +33,7 @@ from gatepost.protocol.events import (
 from gatepost.reply import Reply
 
 
-class State(IntEnum):  # an int is its own hash, and states are looked up on every command
+class State(IntEnum):  # an int hashes faster, and states are looked up on every command
     """Where a session stands."""
 
     CONNECT = auto()  #: no banner yet
@@ -48,30 +48,33 @@ class State(IntEnum):  # an int is its own hash, and states are looked up on eve
     CLOSED = auto()  #: nothing is read any more
 
 
+#: The states by themselves: `State.READY` costs as much as a call, and these are asked often.
+(CONNECT, HELLO, READY, MAIL, NOBODY, RCPT, DATA, BDAT, TURNED_AWAY, CLOSED) = State
+
 # fmt: off
 #: Where a positive reply leads, and with that which events are in turn.
 TRANSITIONS: dict[State, dict[type[Event], State]] = {
-    State.CONNECT: {Connected: State.HELLO},
-    State.HELLO:   {Helo: State.READY, Ehlo: State.READY, Lhlo: State.READY, Rset: State.HELLO},
-    State.READY:   {Helo: State.READY, Ehlo: State.READY, Lhlo: State.READY, Rset: State.READY, Mail: State.MAIL},
-    State.MAIL:    {Helo: State.READY, Ehlo: State.READY, Lhlo: State.READY, Rset: State.READY, Rcpt: State.RCPT},
-    State.NOBODY:  {Helo: State.READY, Ehlo: State.READY, Lhlo: State.READY, Rset: State.READY, Rcpt: State.RCPT},
-    State.RCPT:    {Helo: State.READY, Ehlo: State.READY, Lhlo: State.READY, Rset: State.READY, Rcpt: State.RCPT,
-                    Data: State.DATA, Bdat: State.BDAT, EndOfChunk: State.BDAT, EndOfData: State.READY},
-    State.DATA:    {EndOfData: State.READY},
-    State.BDAT:    {Helo: State.READY, Ehlo: State.READY, Lhlo: State.READY, Rset: State.READY,
-                    Bdat: State.BDAT, EndOfChunk: State.BDAT, EndOfData: State.READY},
-    State.TURNED_AWAY: {},
-    State.CLOSED:  {},
+    CONNECT: {Connected: HELLO},
+    HELLO:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: HELLO},
+    READY:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Mail: MAIL},
+    MAIL:    {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Rcpt: RCPT},
+    NOBODY:  {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Rcpt: RCPT},
+    RCPT:    {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Rcpt: RCPT,
+                    Data: DATA, Bdat: BDAT, EndOfChunk: BDAT, EndOfData: READY},
+    DATA:    {EndOfData: READY},
+    BDAT:    {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY,
+                    Bdat: BDAT, EndOfChunk: BDAT, EndOfData: READY},
+    TURNED_AWAY: {},
+    CLOSED:  {},
 }
 
 #: Where a negative reply leads.  All other refusals leave the state as it is.
-REFUSALS: dict[State, dict[type[Event], State]] = {
-    State.CONNECT: {Connected: State.TURNED_AWAY},
-    State.MAIL:    {Rcpt: State.NOBODY},
-    State.RCPT:    {EndOfChunk: State.READY, EndOfData: State.READY, Spoiled: State.READY, Data: State.READY},
-    State.DATA:    {EndOfData: State.READY, Spoiled: State.READY},
-    State.BDAT:    {EndOfChunk: State.READY, EndOfData: State.READY, Spoiled: State.READY},
+REFUSALS: dict[State, dict[type[Event], State]] = {state: {} for state in State} | {
+    CONNECT: {Connected: TURNED_AWAY},
+    MAIL:    {Rcpt: NOBODY},
+    RCPT:    {EndOfChunk: READY, EndOfData: READY, Spoiled: READY, Data: READY},
+    DATA:    {EndOfData: READY, Spoiled: READY},
+    BDAT:    {EndOfChunk: READY, EndOfData: READY, Spoiled: READY},
 }
 
 #: Commands that are in turn wherever a command is, and leave the state as it is.
@@ -79,32 +82,33 @@ ANYWHERE: frozenset[type[Event]] = frozenset({Noop, Quit, Vrfy, Expn, Help, Unre
 
 #: What a command out of turn is told: the state's own words, or else the command's.
 OUT_OF_TURN: dict[tuple[State | None, type[Event]], Reply] = {
-    (State.NOBODY, Data): Reply(554, "5.5.1", "No valid recipients"),
-    (State.NOBODY, Bdat): Reply(554, "5.5.1", "No valid recipients"),
-    (State.HELLO, Mail):  Reply(503, "5.5.1", "Say EHLO first"),
-    (State.BDAT, Data):   Reply(503, "5.5.1", "A message that began with BDAT goes on with BDAT"),
+    (NOBODY, Data): Reply(554, "5.5.1", "No valid recipients"),
+    (NOBODY, Bdat): Reply(554, "5.5.1", "No valid recipients"),
+    (HELLO, Mail):  Reply(503, "5.5.1", "Say EHLO first"),
+    (BDAT, Data):   Reply(503, "5.5.1", "A message that began with BDAT goes on with BDAT"),
     (None, Mail):         Reply(503, "5.5.1", "Finish one message before the next"),
     (None, Rcpt):         Reply(503, "5.5.1", "MAIL comes before RCPT"),
     (None, Data):         Reply(503, "5.5.1", "MAIL and RCPT come before DATA"),
     (None, Bdat):         Reply(503, "5.5.1", "MAIL and RCPT come before BDAT"),
 }
 # fmt: on
-TURNED_AWAY = Reply(503, "5.5.1", "You were turned away; all that is left is QUIT")
+
+#: The events that are in turn in each state.
+IN_TURN: dict[State, frozenset[type[Event]]] = {
+    state: frozenset(moves) | ANYWHERE for state, moves in TRANSITIONS.items()
+} | {TURNED_AWAY: frozenset({Quit})}
+
+#: The states in which no message is under way.
+AT_REST = frozenset({HELLO, READY, TURNED_AWAY, CLOSED})
+
+YOU_WERE_TURNED_AWAY = Reply(503, "5.5.1", "You were turned away; all that is left is QUIT")
 BAD_SEQUENCE = Reply(503, "5.5.1", "Bad sequence of commands")
-
-
-def in_turn(state: State, event: Event) -> bool:
-    """Whether an event may happen in a state."""
-    kind = type(event)
-    if state is State.TURNED_AWAY:
-        return kind is Quit
-    return kind in TRANSITIONS[state] or kind in ANYWHERE
 
 
 def out_of_turn(state: State, event: Event) -> Reply:
     """What the client is told about an event that is out of turn."""
-    if state is State.TURNED_AWAY:
-        return TURNED_AWAY
+    if state is TURNED_AWAY:
+        return YOU_WERE_TURNED_AWAY
     kind = type(event)
     return OUT_OF_TURN.get((state, kind)) or OUT_OF_TURN.get((None, kind), BAD_SEQUENCE)
 
@@ -112,6 +116,5 @@ def out_of_turn(state: State, event: Event) -> Reply:
 def state_after(state: State, event: Event, reply: Reply) -> State:
     """Where a reply to an event leads."""
     if reply.final:
-        return State.CLOSED
-    moves = TRANSITIONS if reply.positive else REFUSALS
-    return moves.get(state, {}).get(type(event), state)
+        return CLOSED
+    return (TRANSITIONS if reply.positive else REFUSALS)[state].get(type(event), state)

@@ -13,7 +13,8 @@ from gatepost.reference.markdown import code, fenced, page, table
 def command_line_page() -> str:
     """The whole page."""
     context = click.Context(main, info_name="gatepost")
-    commands = [main.commands[name] for name in main.list_commands(context)]
+    names = main.list_commands(context)
+    commands = [command for name in names if (command := main.get_command(context, name))]
     return page(
         "Command line",
         *_described(main, context),

@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
             self._hang_up(refusal)
             return
         self._session_end = self._clock() + self._limits.session_timeout
-        self._respond()
+        self._run(self._conversation.respond())
 
     def data_received(self, data: bytes) -> None:
         """The client has sent something."""
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         if self._progress >= PROGRESS and conversation.receiving:
             self._put_off_deadline()
         if self._coroutine is None:
-            self._respond()
+            self._run(conversation.respond())
         elif conversation.count_ahead() > AHEAD:
             self._transport.pause_reading()
             self._reading_paused = True
@@ -111,7 +111,9 @@ class Connection(asyncio.Protocol):
         """The client sends no more; what it has said before is still answered."""
         self._ended_input = True
         conversation = self._conversation
-        is_last = self._coroutine is None or not (conversation.committed or conversation.count_ahead())
+        is_last = self._coroutine is None or not (
+            conversation.committed or conversation.count_ahead()
+        )
         if is_last and not (self._coroutine is None and conversation.more):
             self._transport.close()
         return True
@@ -123,8 +125,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._choked = False
-        if self._conversation.more and self._coroutine is None:
-            self._respond()
+        self._next_turn()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone, for whatever reason."""
@@ -156,10 +157,6 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     # -- The conversation -------------------------------------------------------------------------
-
-    def _respond(self) -> None:
-        """Answer what has arrived, or as much of it as makes one turn."""
-        self._run(self._conversation.respond())
 
     def _run(self, coroutine: Coroutine[asyncio.Future[Any], None, bytes]) -> None:
         self._coroutine = coroutine
@@ -208,9 +205,9 @@ class Connection(asyncio.Protocol):
             transport.resume_reading()
 
     def _next_turn(self) -> None:
-        """Others have had their turn."""
-        if self._coroutine is None and not self._closing:
-            self._respond()
+        """Answer the next part of what has arrived: others have had their turn."""
+        if self._conversation.more and self._coroutine is None and not self._closing:
+            self._run(self._conversation.respond())
 
     def _leave(self) -> None:
         """Tell those who listen that the connection is gone, and make room for another."""

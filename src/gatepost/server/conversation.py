@@ -36,10 +36,10 @@ from gatepost.protocol.events import (
 )
 from gatepost.protocol.extensions import core_capabilities, keywords
 from gatepost.protocol.server import ServerProtocol
-from gatepost.protocol.states import State
+from gatepost.protocol.states import AT_REST, CLOSED
 from gatepost.reply import Reply
 from gatepost.server.patience import Patience
-from gatepost.server.reception import TOO_BIG, TOO_MANY_RECIPIENTS, Reception
+from gatepost.server.reception import TOO_BIG, Reception
 from gatepost.session import Session, Transaction
 from gatepost.site import Site
 
@@ -99,7 +99,7 @@ class Conversation:
     @property
     def over(self) -> bool:
         """Whether everything is said."""
-        return self._protocol.state is State.CLOSED
+        return self._protocol.state is CLOSED
 
     @property
     def receiving(self) -> bool:
@@ -109,7 +109,7 @@ class Conversation:
     @property
     def between_messages(self) -> bool:
         """Whether no message is under way."""
-        return self._protocol.at_rest
+        return self._protocol.state in AT_REST
 
     @property
     def committed(self) -> bool:
@@ -128,27 +128,23 @@ class Conversation:
 
     async def respond(self) -> bytes:
         """What to send back; `more` tells whether it is to be asked again at once."""
+        protocol = self._protocol
         out: list[bytes] = []
         for _ in range(BATCH):
-            event = self._protocol.next_event()
+            event = protocol.next_event()
             if event is None:
                 self.more = False
                 break
             if isinstance(event, Line):
                 event = await self._understood(event)
-            self.session.unread = self._protocol.unread
-            replies: _Replies
-            try:
-                if (answer := _ANSWERS.get(type(event))) is not None:
-                    replies = await answer(self, event)
-                else:
-                    replies = await self._answer_on_message(event)
-            except PluginFailure:
-                replies = _broken(event)
-            if replies is not None:
-                out.append(self._reply(event, replies))
-                if self._reception is not None and self._protocol.at_rest:
-                    await self._drop_reception()
+            self.session.unread = protocol.unread
+            replies = await self._answer(event)
+            if isinstance(replies, Reply):
+                out.append(protocol.reply(self._patience.judge(event, replies)))
+            elif replies is not None:
+                out.append(protocol.reply(*replies))
+            if self._reception is not None and protocol.state in AT_REST:
+                await self._drop_reception()
         return b"".join(out)
 
     async def end(self) -> bytes:
@@ -165,14 +161,17 @@ class Conversation:
         self.more = False
         return bytes(reply)
 
-    async def _answer_on_message(self, event: Event) -> _Replies:
-        if (reception := self._reception) is None:
-            assert isinstance(event, Chunk), "the protocol lets others through only after MAIL"
-            return None  # of a BDAT out of turn
-        replies = await _ANSWERS_ON_MESSAGE[type(event)](reception, event)
-        if replies is TOO_MANY_RECIPIENTS and reception.overshot:
-            self._patience.lose()
-        return replies
+    async def _answer(self, event: Event) -> _Replies:
+        """The reply, or in LMTP the replies, that an event earns; None for those that need none."""
+        kind = type(event)
+        try:
+            if kind in _ANSWERS:
+                return await _ANSWERS[kind](self, event)
+            if self._reception is None:
+                return None  # a chunk of a BDAT out of turn; it belongs to no message
+            return await _ANSWERS_ON_MESSAGE[kind](self._reception, event)
+        except PluginFailure:
+            return _broken(event)
 
     async def _understood(self, line: Line) -> Event:
         try:
@@ -180,11 +179,6 @@ class Conversation:
         except PluginFailure:
             return Malformed(_broken(line))
         return self._protocol.understand(line.verb, text)
-
-    def _reply(self, event: Event, replies: Reply | tuple[Reply, ...]) -> bytes:
-        if isinstance(replies, tuple):
-            return self._protocol.reply(*replies)
-        return self._protocol.reply(self._patience.judge(event, replies))
 
     async def _drop_reception(self) -> None:
         if self._reception is not None:
@@ -202,8 +196,8 @@ class Conversation:
         if not self._chain.turns["setting"]:
             return value
         sender = event.sender if event else None
-        size: int = await self._chain.pass_on("setting", name, value, sender)
-        return size
+        rewritten: int = await self._chain.pass_on("setting", name, value, sender)
+        return rewritten
 
     async def _connected(self, _: Connected) -> Reply:
         greeting = f"{self._site.hostname} {'LMTP' if self._lmtp else 'ESMTP'}"
@@ -259,15 +253,19 @@ class Conversation:
             self._chain,
             self._site,
             lmtp=self._lmtp,
+            patience=self._patience,
             message_size=message_size,
             recipients=await self._setting("recipients", limits.recipients, event),
         )
-        return await self._reception.mail()
+        return await self._reception.mail(event)
 
-    async def _plain(self, event: Rset | Noop | Vrfy | Expn | Help | Quit) -> Reply:
+    async def _plain(self, event: Rset | Noop | Vrfy | Expn | Quit) -> Reply:
         """A command on which its hook has the only say."""
-        words = {"me": self._site.hostname, "text": event.text, "commands": self._commands()}
-        return await self._ask(type(event).__name__.lower(), event.text, **words)
+        hook = type(event).__name__.lower()
+        return await self._ask(hook, event.text, me=self._site.hostname, text=event.text)
+
+    async def _help(self, event: Help) -> Reply:
+        return await self._ask("help", event.text, commands=self._commands())
 
     async def _unrecognized(self, event: Unrecognized) -> Reply:
         return await self._ask("unrecognized", event.verb, event.text)
@@ -298,7 +296,7 @@ _ANSWERS: dict[type[Event], Callable[[Conversation, Any], Awaitable[Reply]]] = {
     Noop: Conversation._plain,
     Vrfy: Conversation._plain,
     Expn: Conversation._plain,
-    Help: Conversation._plain,
+    Help: Conversation._help,
     Quit: Conversation._plain,
     Unrecognized: Conversation._unrecognized,
     Malformed: Conversation._malformed,

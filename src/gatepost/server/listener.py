@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gatepost.config import Listen, SocketAddress
 from gatepost.hooks.chain import Chain
@@ -36,7 +36,7 @@ class Listener:
     site: Site
     connections: Connections
     repair: bool = False  #: mend stray CR and LF in messages instead of refusing them
-    _servers: list[asyncio.Server] = field(default_factory=list)
+    _server: asyncio.Server | None = None
 
     async def open(self) -> None:
         """Begin to take clients in.  Raises CannotListen where the address cannot be had."""
@@ -49,18 +49,19 @@ class Listener:
     def address(self) -> SocketAddress:
         """Where it listens; a port that the system chose is known once it is open."""
         where = self.listen.socket_address
-        for server in self._servers:
-            if where.path is None:
-                where = where._replace(port=server.sockets[0].getsockname()[1])
+        if where.is_any_port and self._server is not None:
+            return where._replace(port=self._server.sockets[0].getsockname()[1])
         return where
 
     def close(self) -> None:
         """Take no more clients in; those that are here stay."""
-        while self._servers:
-            self._servers.pop().close()
-            if (path := self.listen.socket_address.path) is not None:
-                with suppress(OSError):
-                    path.unlink()
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        if (path := self.listen.socket_address.path) is not None:
+            with suppress(OSError):
+                path.unlink()
 
     def converse(self, session: Session) -> Conversation:
         """The conversation that a client of this listener gets."""

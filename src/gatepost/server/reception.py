@@ -10,9 +10,10 @@ from typing import Literal
 from gatepost.each import Each
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import reply_to
-from gatepost.protocol.events import Bdat, Chunk, Data, EndOfChunk, EndOfData, Rcpt, Spoiled
+from gatepost.protocol.events import Bdat, Chunk, Data, EndOfChunk, EndOfData, Mail, Rcpt, Spoiled
 from gatepost.received import received_field, transmission_type
 from gatepost.reply import Reply
+from gatepost.server.patience import Patience
 from gatepost.session import Recipient, Transaction
 from gatepost.site import Site
 from gatepost.verdict import Accept, Defer
@@ -40,6 +41,7 @@ class Reception:
         "_lmtp",
         "_message_size",
         "_most_recipients",
+        "_patience",
         "_refusal",
         "_routes",
         "_site",
@@ -55,6 +57,7 @@ class Reception:
         site: Site,
         *,
         lmtp: bool,
+        patience: Patience,
         message_size: int,
         recipients: int,
     ) -> None:
@@ -63,6 +66,7 @@ class Reception:
         self._chain = chain
         self._site = site
         self._lmtp = lmtp
+        self._patience = patience
         self._message_size = message_size
         self._most_recipients = recipients
         self._tried = 0
@@ -70,20 +74,17 @@ class Reception:
         self._refusal: Reply | None = None  #: what the end of the message will be told
         self._heard_headers = False
 
-    @property
-    def overshot(self) -> bool:
-        """Whether the client has tried twice as many recipients as it may."""
-        return self._tried > 2 * self._most_recipients
-
-    async def mail(self) -> Reply:
+    async def mail(self, event: Mail) -> Reply:
         """The transaction has begun."""
-        return await self._ask("mail", self.transaction.sender, sender=self.transaction.sender)
+        return await self._ask("mail", event.sender, sender=event.sender)
 
     async def rcpt(self, event: Rcpt) -> Reply:
         """One more recipient is proposed."""
         transaction = self.transaction
         self._tried += 1
         if len(self._routes) >= self._most_recipients:
+            if self._tried > 2 * self._most_recipients:
+                self._patience.lose()
             return TOO_MANY_RECIPIENTS
         recipient = Recipient(event.recipient, event.parameters)
         if self._chain.turns["setting"] and await self._is_too_big_for(recipient):

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import shutil
-import signal
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from subprocess import PIPE, STDOUT
-from typing import IO, Final, Literal, cast
+from typing import Final, Literal
 
 from gatepost import (
     Accept,
@@ -21,24 +16,17 @@ from gatepost import (
     Defer,
     Deny,
     Each,
+    Ended,
     Plugin,
     Recipient,
     Site,
     Transaction,
     Verdict,
+    run_program,
+    with_lf,
 )
 
 log = logging.getLogger(__name__)
-
-#: Octets that are kept of what a program prints.
-OUTPUT_LIMIT: Final = 4096
-#: Seconds in which the last words of a program that has ended are heard.  Not until they end: it
-#: may have left a program of its own behind that holds the pipe open.
-LAST_WORDS: Final = 0.05
-#: Seconds in which a program that was killed is gone.
-DYING: Final = 1.0
-#: What a program gets of our own environment; there may be secrets in the rest.
-ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER")
 
 DASH: Final = Deny("An address that begins with a dash is not taken here", status="5.1.0")
 FAILED: Final = Defer("The message cannot be handed on now", status="4.3.0")
@@ -155,16 +143,20 @@ class Command(Plugin):
         arguments = self._arguments(transaction, [address.mailbox for address in mailboxes])
         if arguments is None:
             return DASH
+        envelope = None
+        if self.protocol == "qmail-queue":
+            envelope = _envelope(transaction.sender, mailboxes)
+        content = self._content(transaction, mailboxes)
         try:
-            async with self._places, asyncio.timeout(self.wait):
-                ended = await self._run(arguments, transaction, mailboxes)
+            async with self._places:
+                ended = await run_program(arguments, content, seconds=self.wait, envelope=envelope)
         except TimeoutError:
             log.error("%s: %s took too long and was killed", transaction.id, self.command[0])
             return FAILED
         except OSError as error:
             log.error("%s: %s failed: %s", transaction.id, self.command[0], error)
             return FAILED
-        return self._judged(transaction, *ended)
+        return self._judged(transaction, ended)
 
     def _arguments(self, transaction: Transaction, mailboxes: list[str]) -> list[str] | None:
         """The program and its arguments; None where an address would pass for an option."""
@@ -185,123 +177,28 @@ class Command(Plugin):
             arguments += values
         return arguments
 
-    async def _run(
-        self, arguments: list[str], transaction: Transaction, mailboxes: list[Address]
-    ) -> tuple[int, bytes]:
-        """Run the program to its end; its exit status and what it has printed."""
-        stdout: int | IO[bytes] = PIPE
-        with ExitStack() as files:
-            if self.protocol == "qmail-queue":
-                stdout = files.enter_context(tempfile.TemporaryFile())
-                stdout.write(_envelope(transaction.sender, mailboxes))
-                stdout.seek(0)
-            starting = asyncio.ensure_future(_start(arguments, stdout))
-            try:
-                transport, program = await asyncio.shield(starting)
-                await program.feed(transport, self._content(transaction, mailboxes))
-                await program.end()
-            finally:  # cancelled while it starts, asyncio would leave programs behind
-                transport, program = await starting
-                await program.stop(transport)
-        return cast(int, transport.get_returncode()), bytes(program.output)
-
     def _content(self, transaction: Transaction, mailboxes: list[Address]) -> Iterator[bytes]:
         """What the program reads from its standard input."""
         pieces = iter(transaction.message)
         if self.protocol == "bsmtp":
             pieces = _batch(transaction.sender, mailboxes, pieces)
-        return _with_lf(pieces) if self.line_ends == "lf" else pieces
+        return with_lf(pieces) if self.line_ends == "lf" else pieces
 
-    def _judged(self, transaction: Transaction, status: int, output: bytes) -> Verdict:
+    def _judged(self, transaction: Transaction, ended: Ended) -> Verdict:
         table = QMAIL if self.protocol == "qmail-queue" else SYSEXITS
-        verdict = table.get(status, FAILED)
-        lines = _lines(output)
+        verdict = table.get(ended.status, FAILED)
+        lines = _lines(ended.output)
         log.log(
             logging.INFO if verdict == Accept() else logging.WARNING,
             "%s: %s ended with %s: %s",
             transaction.id,
             self.command[0],
-            f"status {status}" if status >= 0 else f"signal {-status}",
+            ended,
             " | ".join(lines),
         )
         if self.repeat and lines and isinstance(verdict, Deny):
             return replace(verdict, text=lines[0])
         return verdict
-
-
-class _Program(asyncio.SubprocessProtocol):
-    """A program that runs."""
-
-    def __init__(self) -> None:
-        self.output = bytearray()  #: the beginning of what it prints
-        self._room = asyncio.Event()  # it can be written to, or it is in vain
-        self._room.set()
-        self._deaf = False  # it has closed its standard input, or is gone
-        self._silent = asyncio.Event()
-        self._gone = asyncio.Event()
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self.output += data[: OUTPUT_LIMIT - len(self.output)]
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 0:
-            self._deaf = True
-            self._room.set()
-        else:
-            self._silent.set()
-
-    def process_exited(self) -> None:
-        self._gone.set()
-        self._deaf = True
-        self._room.set()
-
-    def pause_writing(self) -> None:
-        if not self._deaf:
-            self._room.clear()
-
-    def resume_writing(self) -> None:
-        self._room.set()
-
-    async def feed(self, transport: asyncio.SubprocessTransport, pieces: Iterable[bytes]) -> None:
-        """Write to its standard input and close that; one that reads no further need not."""
-        pipe = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
-        for piece in pieces:
-            if self._deaf or pipe.is_closing():
-                break
-            pipe.write(piece)
-            await self._room.wait()
-        pipe.close()
-
-    async def end(self) -> None:
-        """Wait until it has ended and was heard."""
-        await self._gone.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
-                await self._silent.wait()
-
-    async def stop(self, transport: asyncio.SubprocessTransport) -> None:
-        """See that it is gone, with all that it has started unless it ended by itself."""
-        if not self._gone.is_set():
-            with suppress(ProcessLookupError):
-                os.killpg(transport.get_pid(), signal.SIGKILL)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DYING):
-                    await self._gone.wait()
-        transport.close()
-
-
-async def _start(
-    arguments: list[str], stdout: int | IO[bytes]
-) -> tuple[asyncio.SubprocessTransport, _Program]:
-    return await asyncio.get_running_loop().subprocess_exec(
-        _Program,
-        *(argument.encode() for argument in arguments),
-        stdin=PIPE,
-        stdout=stdout,
-        stderr=STDOUT if stdout == PIPE else PIPE,
-        env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-        start_new_session=True,
-    )
 
 
 # -- What a program reads -------------------------------------------------------------------------
@@ -332,16 +229,6 @@ def _batch(
         yield b"." + stuffed if last == b"\n" and piece.startswith(b".") else stuffed
         last = piece[-1:] or last
     yield b".\r\nQUIT\r\n" if last == b"\n" else b"\r\n.\r\nQUIT\r\n"
-
-
-def _with_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Each CRLF as LF, also one that two pieces share."""
-    held = b""
-    for piece in pieces:
-        piece = held + piece
-        held = piece[-1:] if piece.endswith(b"\r") else b""
-        yield piece[: len(piece) - len(held)].replace(b"\r\n", b"\n")
-    yield held
 
 
 def _lines(output: bytes) -> list[str]:

@@ -32,6 +32,7 @@ from gatepost import (
     Transaction,
     Verdict,
     blocking,
+    with_lf,
 )
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ class _Letter:
         contents = self._contents()
         with open(self.file, "xb", opener=partial(os.open, mode=0o600)) as file:
             undo.callback(self._withdraw)
-            for piece in _with_lf(contents) if line_ends == "lf" else contents:
+            for piece in with_lf(contents) if line_ends == "lf" else contents:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
@@ -270,16 +271,6 @@ def _unique_name() -> str:
 
 
 # -- Files and directories ------------------------------------------------------------------------
-
-
-def _with_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Each CRLF as LF, also one that two pieces share."""
-    held = b""
-    for piece in pieces:
-        piece = held + piece
-        held = piece[-1:] if piece.endswith(b"\r") else b""
-        yield piece[: len(piece) - len(held)].replace(b"\r\n", b"\n")
-    yield held
 
 
 def _make_maildir(maildir: Path, root: Path) -> None:

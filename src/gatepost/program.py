@@ -1,0 +1,154 @@
+"""Program: one run of a program, which is fed, heard, and never outlives its time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from subprocess import PIPE, STDOUT
+from typing import IO, Final, NamedTuple, cast
+
+#: Octets that are kept of what a program prints.
+OUTPUT_LIMIT: Final = 4096
+#: Seconds in which the last words of a program that has ended are heard.  Not until they end: it
+#: may have left a program of its own behind that holds the pipe open.
+LAST_WORDS: Final = 0.05
+#: Seconds in which a program that was killed is gone.
+DYING: Final = 1.0
+#: What a program gets of our own environment; there may be secrets in the rest.
+ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER")
+
+
+class Ended(NamedTuple):
+    """How a program has ended."""
+
+    status: int  #: its exit status; negative: the number of the signal that ended it
+    output: bytes  #: the first 4096 octets of what it printed
+
+    def __str__(self) -> str:
+        return f"status {self.status}" if self.status >= 0 else f"signal {-self.status}"
+
+
+async def run_program(
+    arguments: Sequence[str],
+    content: Iterable[bytes] = (),
+    *,
+    seconds: float,
+    envelope: bytes | None = None,
+) -> Ended:
+    """Run a program, without a shell, and wait for its end.
+
+    `arguments` are its name and its arguments, `content` is what stands on its standard input; it
+    need not read all of that.  `envelope` is for the likes of qmail-queue, which read a second
+    file on descriptor 1.  The program leads a session of its own, and little of our environment
+    is in its.
+
+    After so many seconds, or when the caller is cancelled, it is killed with all that it started.
+    Raises TimeoutError in the first case, OSError when it cannot be run, and what `content` raises.
+    """
+    with ExitStack() as files:
+        stdout: int | IO[bytes] = PIPE
+        if envelope is not None:
+            stdout = files.enter_context(tempfile.TemporaryFile())
+            stdout.write(envelope)
+            stdout.seek(0)
+        starting = asyncio.ensure_future(_start(arguments, stdout))
+        try:
+            async with asyncio.timeout(seconds):
+                transport, program = await asyncio.shield(starting)
+                await program.feed(transport, content)
+                await program.end()
+        finally:  # cancelled while it starts, asyncio would leave programs behind
+            transport, program = await starting
+            await program.stop(transport)
+    return Ended(cast(int, transport.get_returncode()), bytes(program.output))
+
+
+async def _start(
+    arguments: Sequence[str], stdout: int | IO[bytes]
+) -> tuple[asyncio.SubprocessTransport, _Program]:
+    return await asyncio.get_running_loop().subprocess_exec(
+        _Program,
+        *(argument.encode() for argument in arguments),
+        stdin=PIPE,
+        stdout=stdout,
+        stderr=STDOUT if stdout == PIPE else PIPE,
+        env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        start_new_session=True,
+    )
+
+
+class _Program(asyncio.SubprocessProtocol):
+    """A program that runs."""
+
+    def __init__(self) -> None:
+        self.output = bytearray()
+        self._room = asyncio.Event()  # there is no need to wait before more is written
+        self._room.set()
+        self._deaf = False  # it has closed its standard input, or is gone
+        self._silent = asyncio.Event()
+        self._gone = asyncio.Event()
+
+    # -- What asyncio calls ---------------------------------------------------------------------
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """It has printed something."""
+        self.output += data[: OUTPUT_LIMIT - len(self.output)]
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """Nobody holds the other end any more."""
+        if fd == 0:
+            self._give_up_feeding()
+        else:
+            self._silent.set()
+
+    def process_exited(self) -> None:
+        """It has ended; what it started may hold its pipes open."""
+        self._give_up_feeding()
+        self._gone.set()
+
+    def pause_writing(self) -> None:
+        """There is enough to read for now."""
+        if not self._deaf:
+            self._room.clear()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self._room.set()
+
+    # -- What is done to it ---------------------------------------------------------------------
+
+    async def feed(self, transport: asyncio.SubprocessTransport, content: Iterable[bytes]) -> None:
+        """Write to its standard input as long as it reads, and close that."""
+        pipe = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
+        for piece in content:
+            if self._deaf or pipe.is_closing():
+                break
+            pipe.write(piece)
+            await self._room.wait()
+        pipe.close()
+
+    async def end(self) -> None:
+        """Wait until it has ended and was heard."""
+        await self._gone.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self._silent.wait()
+
+    async def stop(self, transport: asyncio.SubprocessTransport) -> None:
+        """See that it is gone, with all that it started unless it has ended by itself."""
+        if not self._gone.is_set():
+            # Before its standard input is closed: half a message must not pass for a whole one.
+            with suppress(ProcessLookupError):
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DYING):
+                    await self._gone.wait()
+        transport.close()
+
+    def _give_up_feeding(self) -> None:
+        self._deaf = True
+        self._room.set()
