@@ -35,7 +35,7 @@ class Reply:
     status: str = ""
     text: str = ""
     final: bool = False  #: the connection ends after it
-    positive: bool = field(init=False, repr=False, compare=False)  #: yes, or go on (RFC 5321, 4.2.1)
+    positive: bool = field(init=False, repr=False, compare=False)  #: yes, or go on
     _ascii: bytes = field(init=False, repr=False, compare=False)  #: most are sent more than once
 
     def __post_init__(self) -> None:
@@ -75,12 +75,6 @@ class Reply:
         last = lines.pop()
         text = "".join(f"{self.code}-{status}{line}\r\n" for line in lines)
         return f"{text}{self.code} {status}{last}\r\n".encode(charset, "replace")
-
-    def __bytes__(self) -> bytes:
-        return self.encode()
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (str(self.code), self.status, self.text) if part)
 
     def _wire_lines(self, room: int) -> list[str]:
         """The text's lines, those that are too long for the wire broken into several."""

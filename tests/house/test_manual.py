@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -177,11 +177,20 @@ _SHELL: dict[str, Callable[[list[str]], None]] = {
 }
 
 
-@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
-def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    known = set(sys.modules)
+    yield
+    for name in set(sys.modules) - known:
+        if name.startswith(("page_", "plugins")):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("empty_directory")
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_examples_run(page: Path) -> None:
     with asyncio.Runner() as runner:
         reader = Reader(page, runner)
         for block in blocks_of(page):

@@ -233,8 +233,13 @@ _VERBS: dict[str, Verb] = {
     "AUTH":     Verb(_parse_auth,     "AUTH mechanism [initial-response]", needs="AUTH"),
     "XCLIENT":  Verb(_parse_xclient,  "XCLIENT attribute=value ...",      needs="XCLIENT"),
 }
-SMTP_VERBS = {"EHLO": Verb(_parse_ehlo, "EHLO name"), "HELO": Verb(_parse_helo, "HELO name")} | _VERBS
-LMTP_VERBS = {"LHLO": Verb(_parse_lhlo, "LHLO name")} | _VERBS
+SMTP_VERBS = {
+    "EHLO":     Verb(_parse_ehlo,     "EHLO name"),
+    "HELO":     Verb(_parse_helo,     "HELO name"),
+} | _VERBS
+LMTP_VERBS = {
+    "LHLO":     Verb(_parse_lhlo,     "LHLO name"),
+} | _VERBS
 # fmt: on
 
 #: Commands of other RFCs that no server of today carries out.

@@ -111,10 +111,11 @@ class Connection(asyncio.Protocol):
         """The client sends no more; what it has said before is still answered."""
         self._ended_input = True
         conversation = self._conversation
-        is_last = self._coroutine is None or not (
-            conversation.committed or conversation.count_ahead()
-        )
-        if is_last and not (self._coroutine is None and conversation.more):
+        if self._coroutine is None:
+            has_more_to_say = conversation.more
+        else:
+            has_more_to_say = conversation.committed or conversation.count_ahead() > 0
+        if not has_more_to_say:
             self._transport.close()
         return True
 

@@ -36,22 +36,25 @@ class Listener:
     site: Site
     connections: Connections
     repair: bool = False  #: mend stray CR and LF in messages instead of refusing them
-    _server: asyncio.Server | None = None
+    _server: asyncio.AbstractServer | None = None
+    _port: int = 0  #: the one that the system chose
 
     async def open(self) -> None:
-        """Begin to take clients in.  Raises CannotListen where the address cannot be had."""
-        try:
-            self._servers.append(await self._server())
-        except OSError as error:
-            raise CannotListen(self.listen, error) from error
+        """Begin to take clients in.  Raises OSError where the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        where, new = self.listen.socket_address, self._new_connection
+        if where.path is not None:
+            path = os.fspath(where.path)
+            self._server = await loop.create_unix_server(new, path, backlog=BACKLOG)
+        else:
+            server = await loop.create_server(new, where.host, where.port, backlog=BACKLOG)
+            self._server, self._port = server, server.sockets[0].getsockname()[1]
 
     @property
     def address(self) -> SocketAddress:
         """Where it listens; a port that the system chose is known once it is open."""
         where = self.listen.socket_address
-        if where.is_any_port and self._server is not None:
-            return where._replace(port=self._server.sockets[0].getsockname()[1])
-        return where
+        return where._replace(port=self._port) if where.is_any_port else where
 
     def close(self) -> None:
         """Take no more clients in; those that are here stay."""
@@ -68,13 +71,6 @@ class Listener:
         lmtp = self.listen.protocol == "lmtp"
         return Conversation(session, self.chain, self.site, lmtp=lmtp, repair=self.repair)
 
-    async def _server(self) -> asyncio.AbstractServer:
-        loop = asyncio.get_running_loop()
-        where = self.listen.socket_address
-        if where.path is not None:
-            return await loop.create_unix_server(self._new, os.fspath(where.path), backlog=BACKLOG)
-        return await loop.create_server(self._new, where.host, where.port, backlog=BACKLOG)
-
-    def _new(self) -> Connection:
+    def _new_connection(self) -> Connection:
         loop = asyncio.get_running_loop()
         return Connection(self.listen.name, self.connections, self.converse, loop.time)
