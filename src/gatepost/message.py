@@ -126,9 +126,10 @@ class Message:
         self.separated = True
 
     def drop(self) -> None:
-        """Give memory and disk back: the message is empty then.  May be called twice."""
-        self._body.close()
-        self._start()
+        """Give the body's memory and disk back; the headers stay.  May be called twice."""
+        if self._body.size:
+            self._body.close()
+            self._body = Body(self._memory, self._directory)
 
     def __iter__(self) -> Iterator[bytes]:
         return self.chunks()

@@ -23,7 +23,7 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for many commands, and freezing costs twice that
 class Reply:
     r"""What a server says to one command; `\n` in the text begins a further line of it.
 
@@ -45,8 +45,8 @@ class Reply:
             raise ValueError(f"{self.status} is no status for code {self.code}")
         if not self.text.isprintable() and _UNPRINTABLE.search(self.text):
             raise ValueError(f"control characters in {self.text!r}")
-        object.__setattr__(self, "positive", self.code < 400)
-        object.__setattr__(self, "_ascii", self._encoded("ascii"))
+        self.positive = self.code < 400
+        self._ascii = self._encoded("ascii")
 
     @classmethod
     def parse(cls, line: str) -> Reply:

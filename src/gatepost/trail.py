@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gatepost.verdict import Verdict
+from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 #: Entries that one session keeps; what comes later is only counted.
 TRAIL_LIMIT = 1000
 
 Mode: TypeAlias = Literal["enforce", "later", "report"]
 Outcome: TypeAlias = Literal["pass", "fail", "neutral", "error", "skip"]
+
+_SAYS: dict[type[Verdict], str] = {Accept: "accepts", Deny: "denies", Defer: "defers"}
 
 
 @dataclass(slots=True)
@@ -24,6 +26,11 @@ class Decision:
     verdict: Verdict
     seconds: float  #: how long the plugin took
     mode: Mode = "enforce"  #: "later" and "report": it had no effect on this hook
+
+    def __str__(self) -> str:
+        noted = "" if self.mode == "enforce" else f" ({self.mode})"
+        why = f": {self.verdict.text}" if self.verdict.text else ""
+        return f"{self.hook}: {self.plugin} {_SAYS[type(self.verdict)]}{noted}{why}"
 
 
 @dataclass(slots=True)

@@ -6,9 +6,12 @@ is spelled on the wire: the reply that a verdict earns stands in `gatepost.hooks
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeAlias
+
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,9 @@ class Accept:
     """Yes.  No further plugin is asked."""
 
     text: str = ""  #: words for the client instead of the usual ones
+
+    def __post_init__(self) -> None:
+        _require_text(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ class Deny:
     disconnect: bool = False  #: hang up afterwards
 
     def __post_init__(self) -> None:
+        _require_text(self.text)
         _require_class(5, self.code, self.status)
 
 
@@ -41,6 +48,7 @@ class Defer:
     disconnect: bool = False  #: hang up afterwards
 
     def __post_init__(self) -> None:
+        _require_text(self.text)
         _require_class(4, self.code, self.status)
 
 
@@ -55,8 +63,13 @@ Answer: TypeAlias = Verdict | Awaitable[Verdict | None] | None
 Heard: TypeAlias = Awaitable[None] | None
 
 
+def _require_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is no text for the client")
+
+
 def _require_class(digit: int, code: int | None, status: str) -> None:
     if code is not None and code // 100 != digit:
         raise ValueError(f"code {code} is no {digit}xx code")
-    if status and not status.startswith(f"{digit}."):
-        raise ValueError(f"status {status} does not begin with {digit}.")
+    if status and not (_STATUS.fullmatch(status) and status.startswith(f"{digit}.")):
+        raise ValueError(f"status {status!r} is not of the form {digit}.x.x")

@@ -33,7 +33,10 @@ from gatepost.verdict import Defer, Deny, Verdict
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-WRITTEN = [ROOT / "README.md", *(page for page in sorted(DOCS.glob("*.md")) if page.name not in PAGES)]
+WRITTEN = [
+    ROOT / "README.md",
+    *(page for page in sorted(DOCS.glob("*.md")) if page.name not in PAGES),
+]
 
 _BLOCK = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]*)\)")

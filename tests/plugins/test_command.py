@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,12 +27,6 @@ Outcome: TypeAlias = Verdict | Each | None
 BOB = ("bob@example.org",)
 BOTH = ("bob@example.org", "carol@example.org")
 BIG = b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * 300_000  # more than any pipe holds
-
-
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    runner: Callable[[Coroutine[Any, Any, Any]], Any] = request.param
-    return runner
 
 
 @pytest.fixture(autouse=True)
@@ -59,20 +51,17 @@ def queue(plugin: Command, transaction: Transaction | None = None) -> Outcome:
 def test_plain_is_the_message_on_standard_input(
     line_ends: Any,
     expected: bytes,
-    run: Callable[[Coroutine[Any, Any, Outcome]], Outcome],
     tmp_path: Path,
 ) -> None:
     plugin = Command(("dd", "of=letter", "bs=7000"), line_ends=line_ends)
-    assert run(plugin.queue(a_transaction(recipients=BOB, message=BIG))) == Accept()
+    assert queue(plugin, a_transaction(recipients=BOB, message=BIG)) == Accept()
     assert (tmp_path / "letter").read_bytes() == expected
 
 
-def test_qmail_queue_reads_the_envelope_from_descriptor_1(
-    run: Callable[[Coroutine[Any, Any, Outcome]], Outcome], tmp_path: Path
-) -> None:
+def test_qmail_queue_reads_the_envelope_from_descriptor_1(tmp_path: Path) -> None:
     plugin = sh("cat > letter; cat <&1 > envelope", protocol="qmail-queue")
     recipients = ("bob@example.org", '"a b"@example.org', "Postmaster")
-    assert run(plugin.queue(a_transaction(recipients=recipients, message=LETTER))) == Accept()
+    assert queue(plugin, a_transaction(recipients=recipients, message=LETTER)) == Accept()
     assert (tmp_path / "letter").read_bytes() == LETTER.replace(b"\r\n", b"\n")
     assert (tmp_path / "envelope").read_bytes() == (
         b"Fanne@client.example\0Tbob@example.org\0Ta b@example.org\0TPostmaster\0\0"
@@ -211,24 +200,21 @@ def test_the_exit_status_decides(protocol: Any, status: int) -> None:
     assert queue(plugin) == table.get(status, FAILED)
 
 
-def test_a_signal_defers(
-    run: Callable[[Coroutine[Any, Any, Outcome]], Outcome], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_signal_defers(caplog: pytest.LogCaptureFixture) -> None:
     transaction = a_transaction(recipients=BOB, message=LETTER)
-    assert run(sh("kill -SEGV $$").queue(transaction)) == FAILED
+    assert queue(sh("kill -SEGV $$"), transaction) == FAILED
     assert f"{transaction.id}: sh ended with signal 11" in caplog.text
 
 
 @pytest.mark.parametrize("program", ["/nowhere/to/be/found", "no-such-program", "/", "./letter"])
 def test_a_program_that_cannot_be_run_defers(
     program: str,
-    run: Callable[[Coroutine[Any, Any, Outcome]], Outcome],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "letter").write_text("no program\n")
     transaction = a_transaction(recipients=BOB, message=LETTER)
-    assert run(Command((program,)).queue(transaction)) == FAILED
+    assert queue(Command((program,)), transaction) == FAILED
     assert f"{program} failed" in caplog.text
 
 
@@ -245,11 +231,9 @@ def test_nobody_to_deliver_to_is_no_reason_to_accept() -> None:
 # -- What it prints -------------------------------------------------------------------------------
 
 
-def test_what_it_prints_goes_to_the_log(
-    run: Callable[[Coroutine[Any, Any, Outcome]], Outcome], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_it_prints_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     plugin = sh(r"printf 'one\033[2J\r\ntwo\n\nthree\377' >&2; echo four; exit 67")
-    assert run(plugin.queue(a_transaction(recipients=BOB, message=LETTER))) == SYSEXITS[67]
+    assert queue(plugin, a_transaction(recipients=BOB, message=LETTER)) == SYSEXITS[67]
     assert "sh ended with status 67: one [2J | two | three\N{REPLACEMENT CHARACTER}four" in (
         caplog.text
     )

@@ -21,8 +21,9 @@ _NEEDED = {"rcpt": "every recipient is refused", "queue": "every message is defe
 @click.command("check")
 @config_option
 def command(config_file: Path) -> None:
-    """Check the configuration and show who is asked on each hook, in which order.
+    """Check the configuration and say who is asked.
 
+    For each hook all plugins that speak there are shown, in the order in which they are asked.
     Where something is wrong with it, all of that is said, and the exit status is 1.
     """
     config = load_or_complain(config_file)

@@ -15,3 +15,9 @@ def complain(*complaints: str) -> NoReturn:
     for complaint in complaints:
         click.secho(visible(complaint), err=True, fg="red")
     sys.exit(1)
+
+
+def startup_complaint(error: Exception) -> str:
+    """Which plugin keeps the server from starting, and why."""
+    who = ", ".join(getattr(error, "__notes__", ())) or "the server cannot start"
+    return f"{who}: {type(error).__name__}: {error}"

@@ -44,12 +44,12 @@ def load_or_complain(path: Path) -> Config:
 
 
 def listener_named(config: Config, name: str | None) -> Listen:
-    """The [[listen]] table of that name, or the first; an unknown name ends the command."""
+    """The [[listen]] table of that name, or else the first; ConfigError for an unknown name."""
     if name is None:
         return config.listen[0]
     by_name = {listen.name: listen for listen in config.listen}
     if name not in by_name:
-        complain(f"there is no listener {name!r}{did_you_mean(name, by_name)}")
+        raise ConfigError([f"there is no listener {name!r}{did_you_mean(name, by_name)}"])
     return by_name[name]
 
 

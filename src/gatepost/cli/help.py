@@ -23,7 +23,10 @@ from gatepost.plugin import Plugin
 @config_option
 @click.pass_context
 def command(context: click.Context, plugin: str | None, config_file: Path) -> None:
-    """Explain a PLUGIN: what it does, its options, the hooks that it speaks on."""
+    """Explain a plugin and its options.
+
+    Without PLUGIN, the commands.
+    """
     if plugin is None:
         click.echo((context.parent or context).get_help())
         return
@@ -45,7 +48,7 @@ def _show_text(text: str) -> None:
 
 
 def _show_options(kind: type[Plugin]) -> None:
-    common = ", ".join(option.name for option in options_of(Placement))
+    common = ", ".join(option.name for option in options_of(Placement) if not option.required)
     rows = [
         (
             f"  {option.name}",

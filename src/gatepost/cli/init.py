@@ -16,7 +16,9 @@ _FILES = ("gatepost.toml", "plugins/no_sales.py", "plugins/no_sales.smtp")
 @click.command("init")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def command(directory: Path) -> None:
-    """Write a first configuration into DIRECTORY, and a plugin with its test as an example.
+    """Write a first configuration and an example.
+
+    They go into DIRECTORY; the example is a plugin with its test.
 
     Nothing is overwritten: where a file is there already and says something else, none is written
     and the exit status is 1.
@@ -26,13 +28,20 @@ def command(directory: Path) -> None:
         if taken := [path for path, content in contents.items() if _is_other(path, content)]:
             complain(*(f"{path} is there already; nothing was written" for path in taken))
         for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            click.echo(f"Wrote {path}")
+            _write(path, content)
     except OSError as error:
         complain(f"{error.filename or directory}: {error.strerror}")
     where = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
     click.echo(f"`{where}gatepost serve` takes mail with it")
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.exists():
+        click.echo(f"{path} is there already, and the same")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    click.echo(f"Wrote {path}")
 
 
 def _content(name: str) -> bytes:

@@ -43,13 +43,12 @@ class LogLines(logging.Formatter):
 
 def log_to(stream: TextIO, level: int) -> None:
     """Write all events of this level and above to a stream, in colour if it is a terminal."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(LogLines(colour=stream.isatty()))
-    log_through(handler, level)
+    log_through(logging.StreamHandler(stream), level, colour=stream.isatty())
 
 
-def log_through(handler: logging.Handler, level: int) -> None:
+def log_through(handler: logging.Handler, level: int, *, colour: bool = False) -> None:
     """Give all events of this level and above to one handler, and to no other."""
+    handler.setFormatter(LogLines(colour=colour))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -17,7 +17,7 @@ from gatepost.hooks.loader import LoadError, available_plugins, find_plugin
 @click.command("plugins")
 @config_option
 def command(config_file: Path) -> None:
-    """List all plugins that can be used, where each comes from and what it does.
+    """List the plugins that can be used.
 
     These are the bundled ones, the files in the configuration's `plugin_directories`, and those
     that other installed packages announce.

@@ -77,9 +77,7 @@ class Rehearsal:
             await self._say(f"{verb} {letter.hello}")
         if self._is_welcome:
             offered = keywords(tuple(line[4:] for line in self._heard[1:]))
-            await self._say(
-                f"MAIL FROM:<{letter.sender}>{''.join(letter.parameters(offered))}"
-            )
+            await self._say(f"MAIL FROM:<{letter.sender}>{''.join(letter.parameters(offered))}")
         fates = [Fate(recipient, self._heard[-1]) for recipient in letter.recipients]
         if self._is_welcome:
             fates = await self._send(letter)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from gatepost.app import GRACE, Gate
-from gatepost.cli.complaint import complain
+from gatepost.cli.complaint import complain, startup_complaint
 from gatepost.cli.configuration import config_option, load_or_complain
 from gatepost.cli.event_loop import event_loop
 from gatepost.cli.log_lines import log_to
@@ -56,14 +56,15 @@ async def _serve(config: Config) -> None:
     except CannotListen as error:
         complain(_cannot_listen(error))
     except Exception as error:  # a plugin's `startup` may raise whatever it likes
-        who = ", ".join(getattr(error, "__notes__", ())) or "the server cannot start"
-        complain(f"{who}: {type(error).__name__}: {error}")
+        complain(startup_complaint(error))
     if not started:
         return
     welcome(config, gate.addresses)
     await ending.asked.wait()
     if len(gate.connections):
-        click.echo(f"Messages under way have {GRACE:.0f} seconds; a second signal ends them at once")
+        click.echo(
+            f"Messages under way have {GRACE:.0f} seconds; a second signal ends them at once"
+        )
     if not await unless(ending.insisted, gate.stop()):
         await gate.stop(grace=0)
     click.echo("Stopped")

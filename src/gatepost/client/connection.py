@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _interrupted(self, reason: str, stage: Stage) -> Interrupted:
-        return Interrupted(self._refusal(f"{reason}, at {stage.value}", "4.4.2", stage))
+        return Interrupted(self._refusal(f"{reason}, at {stage}", "4.4.2", stage))
 
     def _refusal(self, reason: str, status: str, stage: Stage = Stage.STARTTLS) -> Refusal:
         return Refusal(stage, Reply(451, status, printable(f"{self._peer}: {reason}")))

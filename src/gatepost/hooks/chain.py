@@ -94,7 +94,7 @@ class Chain:
                     continue
                 answer = BROKEN
             verdict: Verdict | Each = turn.consequence(answer) if turn.adjusts else answer
-            mode = turn.mode_of(verdict)
+            mode = "enforce" if turn.enforces else turn.mode_of(verdict)
             for one in verdict.verdicts.values() if isinstance(verdict, Each) else (verdict,):
                 decision = Decision(turn.name, hook, one, perf_counter() - started, mode)
                 session.trail.add(decision)

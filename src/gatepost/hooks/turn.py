@@ -37,11 +37,13 @@ class Turn:
     holds: bool = False  #: a refusal here is held back, for a later hook to pronounce
     excuses: Callable[[Session], bool] | None = field(init=False)  #: sessions it does not judge
     adjusts: bool = field(init=False)  #: whether `consequence` may change a verdict
+    enforces: bool = field(init=False)  #: whether every verdict takes effect at once
 
     def __post_init__(self) -> None:
         unless = self.placement.unless
         self.excuses = partial(_is_exempt, unless) if unless else None
         self.adjusts = self.placement.soften or self.placement.disconnect
+        self.enforces = self.placement.mode == "enforce"
 
     def mode_of(self, verdict: Verdict | Each) -> Mode:
         """What a verdict does: it counts, it counts later, or it is only reported."""

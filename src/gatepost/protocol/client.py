@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gatepost.protocol.replies import ProtocolViolation, ReplyReader
 from gatepost.protocol.stages import BATCHED, REFUSALS, TRANSITIONS, ClientState, Stage
@@ -22,16 +21,14 @@ UNASKED: Final = ProtocolViolation("a reply that nothing had asked for")
 OUT_OF_TURN: Final = ProtocolViolation("a reply that is out of turn")
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """The server's reply to one step."""
 
     stage: Stage
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Farewell:
+class Farewell(NamedTuple):
     """The server ends the session without having been asked anything."""
 
     reply: Reply
@@ -54,6 +51,7 @@ class ClientProtocol:
         "capabilities",
         "hostname",
         "lmtp",
+        "pipelining",
         "secure",
         "state",
     )
@@ -64,6 +62,7 @@ class ClientProtocol:
         self.state = ClientState.CONNECT
         self.secure = False  #: whether TLS is up
         self.capabilities: dict[str, str] = {}  #: what EHLO offered: keyword in capitals, the rest
+        self.pipelining = False  #: whether commands may go out in batches (RFC 2920)
         self._ahead = self.state  #: the state once all that was sent has been granted
         self._awaited = deque((Stage.BANNER,))  #: what the server has not answered yet
         self._reader = ReplyReader()
@@ -122,25 +121,34 @@ class ClientProtocol:
         if following is None:
             return self._violate(OUT_OF_TURN)
         self.state = following
-        if following is ClientState.SECURING and self._reader.unread:
-            return self._violate(IN_CLEAR)
-        if stage is Stage.EHLO or stage is Stage.LHLO:
-            self.capabilities = _capabilities(reply) if reply.positive else {}
         if not self._awaited:
             self._ahead = following
+            if following is ClientState.SECURING and self._reader.unread:
+                return self._violate(IN_CLEAR)
+            if stage is Stage.EHLO or stage is Stage.LHLO:
+                self._learn(reply)
         return Answered(stage, reply)
 
     def _following(self, stage: Stage, reply: Reply) -> ClientState | None:
         """The state that a reply leads to; None for a reply that no sound server gives here."""
-        if reply.code == 421:
-            return ClientState.CLOSED
-        if reply.code < 400 and reply.code // 100 != (3 if stage is Stage.DATA else 2):
-            return None
+        code = reply.code
         if stage is Stage.END_OF_DATA and self.awaited is stage:  # LMTP: there is more to come
-            return self.state
-        if reply.code >= 400:
-            return REFUSALS.get(self.state, {}).get(stage, self.state)
-        return TRANSITIONS[self.state].get(stage)
+            following: ClientState | None = self.state
+        else:
+            following = TRANSITIONS[self.state].get(stage)
+        if code < 300:
+            return following if stage is not Stage.DATA else None
+        if code < 400:
+            return following if stage is Stage.DATA else None
+        if code == 421:
+            return ClientState.CLOSED
+        if following is self.state:
+            return following
+        return REFUSALS.get(self.state, {}).get(stage, self.state)
+
+    def _learn(self, reply: Reply) -> None:
+        self.capabilities = _capabilities(reply) if reply.positive else {}
+        self.pipelining = "PIPELINING" in self.capabilities
 
     def _unasked(self, reply: Reply) -> ClientEvent:
         if self.state in (ClientState.DATA, ClientState.BDAT) and reply.code >= 400:
@@ -167,19 +175,18 @@ class ClientProtocol:
         Raises RuntimeError for a command out of turn and ValueError for a line that would be two:
         both are mistakes of ours, and not the server's.
         """
-        if self._awaited and not self._may_batch():
-            raise RuntimeError(
-                f"{stage.value} has to wait for the reply to {self._awaited[-1].value}"
-            )
+        awaited = self._awaited
+        if awaited and not (self.pipelining and awaited[-1] in BATCHED):
+            raise RuntimeError(f"{stage} has to wait for the reply to {awaited[-1]}")
         following = TRANSITIONS[self._ahead].get(stage)
         if following is None:
-            raise RuntimeError(f"{stage.value} is out of turn in the state {self._ahead.name}")
-        line = f"{stage.value} {argument}" if argument else stage.value
-        if "\r" in line or "\n" in line:
+            raise RuntimeError(f"{stage} is out of turn in the state {self._ahead}")
+        line = f"{stage} {argument}\r\n" if argument else f"{stage}\r\n"
+        if line.find("\n") != len(line) - 1 or line.find("\r") != len(line) - 2:
             raise ValueError(f"a line break in {line!r}")
         self._expect(stage)
         self._ahead = following
-        return line.encode() + b"\r\n"
+        return line.encode()
 
     def hello(self) -> bytes:
         """EHLO, or LHLO where LMTP is spoken."""
@@ -190,13 +197,14 @@ class ClientProtocol:
         if self.state is not ClientState.SECURING:
             raise RuntimeError("the server has not been asked for TLS")
         self.capabilities = {}
+        self.pipelining = False
         self.secure = True
         self.state = self._ahead = ClientState.HELLO
 
     def begin_chunk(self, size: int) -> bytes:
         """The line before a message that goes out as one chunk of `size` octets (RFC 3030, 2)."""
         if self.state is not ClientState.RCPT or self._awaited:
-            raise RuntimeError(f"BDAT is out of turn in the state {self.state.name}")
+            raise RuntimeError(f"BDAT is out of turn in the state {self.state}")
         self.state = self._ahead = ClientState.BDAT
         return b"BDAT %d LAST\r\n" % size
 
@@ -206,16 +214,13 @@ class ClientProtocol:
         The server owes so many replies: one, or in LMTP one for each accepted recipient.
         """
         if self.state not in (ClientState.DATA, ClientState.BDAT) or self._awaited:
-            raise RuntimeError(f"no message ends in the state {self.state.name}")
+            raise RuntimeError(f"no message ends in the state {self.state}")
         for _ in range(replies):
             self._expect(Stage.END_OF_DATA)
         return b".\r\n" if self.state is ClientState.DATA else b""
 
-    def _may_batch(self) -> bool:
-        return "PIPELINING" in self.capabilities and self._awaited[-1] in BATCHED
-
     def _expect(self, stage: Stage) -> None:
-        if self._reader.unread and not self._awaited:
+        if not self._awaited and self._reader.unread:
             # A reply that was there before its command must not pass for the answer to it.
             self._violate(UNASKED)
         self._awaited.append(stage)

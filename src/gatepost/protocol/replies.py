@@ -69,22 +69,17 @@ class ReplyReader:
         """Take octets from the server; `next_reply` makes sense of them."""
         if self._violation is not None:
             return
-        if self._octets:
-            self._octets = self._octets[self._start :] + data
-            self._start = 0
-        else:
-            self._octets = data
+        self._octets = self._octets[self._start :] + data
+        self._start = 0
         if len(self._octets) > UNREAD_LIMIT:
             self._break(FLOOD)
 
     def next_reply(self) -> Reply | ProtocolViolation | None:
         """The next whole reply; None when more octets are needed."""
-        while self._violation is None and (line := self._line()) is not None:
-            if isinstance(line, ProtocolViolation):
-                self._break(line)
-            elif line.last and not self._parts:
+        while (line := self._line()) is not None:
+            if line.last and not self._parts:
                 return line.reply
-            elif (flaw := self._add(line)) is not None:
+            if (flaw := self._add(line)) is not None:
                 self._break(flaw)
             elif line.last:
                 return self._whole()
@@ -99,19 +94,19 @@ class ReplyReader:
         self.clear()
         self._violation = violation
 
-    def _line(self) -> _Line | ProtocolViolation | None:
+    def _line(self) -> _Line | None:
         octets, start = self._octets, self._start
         end = octets.find(b"\r\n", start)
         if end < 0:
-            flawed = len(octets) - start > LINE_LIMIT or octets.find(b"\n", start) >= 0
-            return BAD_LINE if flawed else None
-        if end + 2 - start > LINE_LIMIT:
-            return BAD_LINE
-        line = octets[start:end]
+            if len(octets) - start > LINE_LIMIT or octets.find(b"\n", start) >= 0:
+                self._break(BAD_LINE)
+            return None
+        line = _parse(octets[start:end]) if end + 2 - start <= LINE_LIMIT else BAD_LINE
+        if isinstance(line, ProtocolViolation):
+            self._break(line)
+            return None
         self._start = end + 2
-        if self._start == len(octets):
-            self._octets, self._start = b"", 0
-        return _parse(line)
+        return line
 
     def _add(self, line: _Line) -> ProtocolViolation | None:
         if self._parts and self._parts[0].code != line.reply.code:

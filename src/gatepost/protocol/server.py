@@ -221,7 +221,9 @@ class ServerProtocol:
 
     def _read_text(self, reader: DataReader | ChunkReader) -> Event | None:
         if not reader.ended:
-            content, behind = reader.read(self._input.take())
+            if not (received := self._input.take()):
+                return None
+            content, behind = reader.read(received)
             self._input.append(behind)
             if content and self._filter is not None and (text := self._filter.filter(content)):
                 return Chunk(text)

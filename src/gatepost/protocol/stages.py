@@ -6,11 +6,11 @@ server says.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import StrEnum, auto
 from typing import Final
 
 
-class Stage(Enum):
+class Stage(StrEnum):
     """A step on a message's way to the next hop; the value is its verb or its name in words."""
 
     CHECK = "check"  #: our own look at message and peer, before MAIL
@@ -29,7 +29,7 @@ class Stage(Enum):
     QUIT = "QUIT"
 
 
-class ClientState(Enum):
+class ClientState(StrEnum):
     """Where a client's session stands."""
 
     CONNECT = auto()  #: no banner yet

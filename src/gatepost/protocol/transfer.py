@@ -102,7 +102,7 @@ class Transfer:
             self.judged = True
             self.fail(objection, Stage.CHECK)
             return b""
-        if "PIPELINING" in self._protocol.capabilities:
+        if self._protocol.pipelining:
             return b"".join(self._lines)
         return next(self._lines)
 

@@ -8,7 +8,13 @@ from typing import TypeAlias
 
 from gatepost.protocol import stages, states
 from gatepost.protocol.stages import ClientState, Stage
-from gatepost.protocol.states import ANYWHERE, BAD_SEQUENCE, OUT_OF_TURN, TURNED_AWAY, State
+from gatepost.protocol.states import (
+    ANYWHERE,
+    BAD_SEQUENCE,
+    OUT_OF_TURN,
+    YOU_WERE_TURNED_AWAY,
+    State,
+)
 from gatepost.reference.markdown import code, fenced, page, table
 from gatepost.reference.source import documented
 
@@ -50,7 +56,7 @@ def states_page() -> str:
     """The whole page."""
     anywhere = sorted(code(event.__name__) for event in ANYWHERE)
     moves = _names(states.TRANSITIONS)
-    told = _OUT_OF_TURN.format(other=BAD_SEQUENCE, turned_away=TURNED_AWAY)
+    told = _OUT_OF_TURN.format(other=BAD_SEQUENCE, turned_away=YOU_WERE_TURNED_AWAY)
     stays = _client_names(stages.TRANSITIONS)
     return page(
         "States",

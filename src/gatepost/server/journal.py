@@ -9,7 +9,6 @@ from gatepost.plugin import Plugin
 from gatepost.reply import Reply
 from gatepost.session import Session, Transaction
 from gatepost.trail import Decision
-from gatepost.verdict import Accept
 
 log = logging.getLogger("gatepost")
 
@@ -24,11 +23,7 @@ class Journal(Plugin):
         log.info("%s connected from %s to %s", session.id, session.client, session.listener)
 
     def decided(self, session: Session, decision: Decision) -> None:
-        verdict = decision.verdict
-        says = "accepts" if isinstance(verdict, Accept) else type(verdict).__name__.lower() + "s"
-        why = f": {verdict.text}" if verdict.text else ""
-        noted = "" if decision.mode == "enforce" else f" ({decision.mode})"
-        log.info("%s %s: %s %s%s%s", session.id, decision.hook, decision.plugin, says, noted, why)
+        log.info("%s %s", session.id, decision)
 
     def queued(self, transaction: Transaction, reply: Reply) -> None:
         recipients = transaction.recipients

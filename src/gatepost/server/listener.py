@@ -40,15 +40,11 @@ class Listener:
     _port: int = 0  #: the one that the system chose
 
     async def open(self) -> None:
-        """Begin to take clients in.  Raises OSError where the address cannot be had."""
-        loop = asyncio.get_running_loop()
-        where, new = self.listen.socket_address, self._new_connection
-        if where.path is not None:
-            path = os.fspath(where.path)
-            self._server = await loop.create_unix_server(new, path, backlog=BACKLOG)
-        else:
-            server = await loop.create_server(new, where.host, where.port, backlog=BACKLOG)
-            self._server, self._port = server, server.sockets[0].getsockname()[1]
+        """Begin to take clients in.  Raises CannotListen where the address cannot be had."""
+        try:
+            await self._open()
+        except OSError as error:
+            raise CannotListen(self.listen, error) from error
 
     @property
     def address(self) -> SocketAddress:
@@ -70,6 +66,16 @@ class Listener:
         """The conversation that a client of this listener gets."""
         lmtp = self.listen.protocol == "lmtp"
         return Conversation(session, self.chain, self.site, lmtp=lmtp, repair=self.repair)
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        where, new = self.listen.socket_address, self._new_connection
+        if where.path is not None:
+            path = os.fspath(where.path)
+            self._server = await loop.create_unix_server(new, path, backlog=BACKLOG)
+        else:
+            server = await loop.create_server(new, where.host, where.port, backlog=BACKLOG)
+            self._server, self._port = server, server.sockets[0].getsockname()[1]
 
     def _new_connection(self) -> Connection:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from gatepost.reply import Reply
 from gatepost.server.patience import Patience
 from gatepost.session import Recipient, Transaction
 from gatepost.site import Site
-from gatepost.verdict import Accept, Defer
+from gatepost.verdict import Accept, Defer, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -165,32 +165,51 @@ class Reception:
     async def _hand_over(self) -> tuple[Reply, ...]:
         """Put a whole message to `message` and `queue`."""
         await self._add_received()
+        looked_at = await self._ask_for_all("message")
+        if isinstance(looked_at, Reply):
+            if not looked_at.positive:
+                return self._alike(looked_at)
+            return await self._queue({})
+        refused = {who: reply for who, reply in looked_at.items() if not reply.positive}
+        if refused and not self._lmtp:
+            return (combined(looked_at.values()),)
+        return await self._queue(refused)
+
+    async def _queue(self, refused: dict[Recipient, Reply]) -> tuple[Reply, ...]:
+        """Let somebody take responsibility for the recipients that are not refused."""
         transaction = self.transaction
-        replies = await self._ask_for_each("message")
-        willing = [who for who, reply in replies.items() if reply.positive]
-        if len(willing) < len(replies) and not self._lmtp:
-            return (combined(replies.values()) or MIXED,)
-        if willing:
-            transaction.recipients = willing
-            self.committed = True
-            replies |= await self._ask_for_each("queue")
-            self.committed = False
+        willing = [who for who in transaction.recipients if who not in refused]
+        transaction.recipients = willing
+        self.committed = True
+        taken = await self._ask_for_all("queue") if willing else self._nobody_needs_it()
+        self.committed = False
+        if isinstance(taken, Reply):
+            if not refused:
+                return self._alike(taken)
+            taken = dict.fromkeys(willing, taken)
         if not self._lmtp:
-            return (combined(replies.values()) or self._nobody_needs_it(),)
+            return (combined(taken.values()),)
+        replies = refused | taken
         return tuple(
-            combined([replies[copy] for copy in copies]) or self._nobody_needs_it()
+            combined([replies[copy] for copy in copies]) if copies else self._nobody_needs_it()
             for copies in self._routes.values()
         )
 
-    async def _ask_for_each(self, hook: Literal["message", "queue"]) -> dict[Recipient, Reply]:
+    async def _ask_for_all(
+        self, hook: Literal["message", "queue"]
+    ) -> Reply | dict[Recipient, Reply]:
+        """One reply for all recipients, or one for each."""
         transaction = self.transaction
-        verdict = await self._chain.ask(hook, transaction.session, transaction)
-        if isinstance(verdict, Each):
-            return {
-                who: reply_to(hook, verdict.verdicts.get(who, Defer()), self._words())
-                for who in transaction.recipients
-            }
-        return dict.fromkeys(transaction.recipients, reply_to(hook, verdict, self._words()))
+        verdict: Verdict | Each | None = None
+        if self._chain.turns[hook]:
+            verdict = await self._chain.ask(hook, transaction.session, transaction)
+        words = {"id": transaction.id}
+        if not isinstance(verdict, Each):
+            return reply_to(hook, verdict, words)
+        return {
+            who: reply_to(hook, verdict.verdicts.get(who, Defer()), words)
+            for who in transaction.recipients
+        }
 
     async def _add_received(self) -> None:
         transaction, session = self.transaction, self.transaction.session
@@ -252,15 +271,12 @@ class Reception:
 
     def _nobody_needs_it(self) -> Reply:
         """The reply for recipients that were routed to nowhere."""
-        return reply_to("queue", Accept(), self._words())
-
-    def _words(self) -> dict[str, object]:
-        return {"id": self.transaction.id}
+        return reply_to("queue", Accept(), {"id": self.transaction.id})
 
 
-def combined(replies: Collection[Reply]) -> Reply | None:
+def combined(replies: Collection[Reply]) -> Reply:
     """One reply for several copies of a message: a second copy is better than a lost one."""
     classes = {reply.code // 100 for reply in replies}
-    if len(classes) < 2:
-        return next(iter(replies), None)
+    if len(classes) == 1:
+        return next(iter(replies))
     return next((reply for reply in replies if reply.code // 100 == 4), MIXED)

@@ -50,7 +50,7 @@ QMAIL: Final[dict[int, Verdict]] = {
 }
 # fmt: on
 
-_BLANK = re.compile(r"\{([a-z_]*)\}")
+_BLANK = re.compile(r"\{([a-z_]+)\}")
 _BLANKS = frozenset({"sender", "recipient", "recipients", "id"})
 _FAULT = "there is only {sender}, {recipient}, {id} and, as an item of its own, {recipients}"
 
@@ -63,8 +63,8 @@ class Command(Plugin):
     and `{id}` stand for what they say, and an item `{recipients}` for one item a recipient.  With
     `{recipient}` the program is run for each recipient in turn: use it on an LMTP listener, for
     an SMTP client hears one answer only, and sends the message again to all when one recipient had
-    to wait.  A letter to an address that begins with a dash, and would pass for an option, is
-    refused, unless an item `--` stands before it.
+    to wait.  An address that begins with a dash, and would pass for an option, is refused, unless
+    an item `--` stands before it.
 
     | `protocol` | the program gets |
     |---|---|
@@ -72,10 +72,10 @@ class Command(Plugin):
     | `bsmtp` | envelope and message there as batch SMTP, as `exim -bS` wants them |
     | `qmail-queue` | the message on descriptor 0, the envelope on descriptor 1 |
 
-    Exit status 0 accepts: the program has taken the message.  65, 67, 68, 69 and 77 of
-    <sysexits.h> deny it, and so do 11 to 40 of `qmail-queue`.  All else defers: other statuses, a
-    signal, a program that is not there, and one that is not ready within `wait` seconds, which is
-    killed with all that it has started.  What it prints goes to the log.
+    Exit status 0 accepts: the program has taken the message.  65, 67, 68, 69 and 77 of `sysexits.h`
+    deny it; with `qmail-queue`, 11 to 40 do.  All else defers: other statuses, a signal, a program
+    that is not there, and one that is not ready within `wait` seconds, which is killed with all
+    that it has started.  What it prints goes to the log.
 
         [[plugin]]
         use = "domains"

@@ -11,6 +11,9 @@ from gatepost import Deny, Plugin, Recipient, Transaction
 class NoSales(Plugin):
     """Refuse mail for a department that we do not have.
 
+    What follows is a dialogue: `pytest --gatepost-docstrings plugins` holds it, and complains
+    where the server (S:) does not say to the client (C:) what is written here.
+
         S: 220 ...
         C: EHLO client.example
         S: 250 ...
