@@ -181,15 +181,11 @@ def test_options_that_make_no_sense_are_errors(options: dict[str, Any]) -> None:
 # -- What its end means ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", range(256))
-def test_every_exit_status_has_a_meaning(status: int) -> None:
-    for table, permanent in (
-        (SYSEXITS, {65, 67, 68, 69, 77}),
-        (QMAIL, set(range(11, 41))),
-    ):
-        verdict = table.get(status, FAILED)
-        assert (verdict == Accept()) == (status == 0)
-        assert isinstance(verdict, Deny) == (status in permanent)
+def test_few_exit_statuses_are_permanent() -> None:
+    for table, permanent in ((SYSEXITS, {65, 67, 68, 69, 77}), (QMAIL, set(range(11, 41)))):
+        assert [status for status, verdict in table.items() if verdict == Accept()] == [0]
+        denying = {status for status, verdict in table.items() if isinstance(verdict, Deny)}
+        assert denying == permanent
 
 
 @pytest.mark.parametrize("protocol", ["plain", "bsmtp", "qmail-queue"])

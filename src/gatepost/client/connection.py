@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from math import inf
 from typing import cast
 
 from gatepost.client.timeouts import Timeouts
@@ -33,11 +34,14 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_alarm",
         "_closed",
         "_congested",
+        "_deadline",
         "_loop",
         "_lost",
         "_peer",
+        "_rings_at",
         "_timeouts",
         "_transport",
         "_waiter",
@@ -60,6 +64,9 @@ class Connection(asyncio.Protocol):
         self._peer = peer
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._rings_at = inf  #: when the alarm rings, by the loop's clock
+        self._deadline = inf  #: when it shall ring, for the one who waits now
         self._congested = False  #: whether the transport has enough to write for now
         self._lost = ""  #: why nothing more will be heard; empty: the line is open
         self._closed = False  #: whether the transport is gone altogether
@@ -88,6 +95,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The line is gone."""
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._lost = self._lost or f"the connection was lost{f' ({exc})' if exc else ''}"
         self._wake()
 
@@ -109,26 +118,28 @@ class Connection(asyncio.Protocol):
 
     async def answer(self) -> Answered:
         """The server's next answer."""
-        if (answered := self._overheard()) is not None:
-            return answered
-        stage = self.protocol.awaited or Stage.END_OF_DATA
-        seconds = self._timeouts.of(stage)
-        deadline = self._loop.time() + seconds
+        deadline = 0.0
         while (answered := self._overheard()) is None:
+            stage = self.protocol.awaited or Stage.END_OF_DATA
             if self._lost:
                 raise self._interrupted(self._lost, stage)
+            deadline = deadline or self._loop.time() + self._timeouts.of(stage)
             if not await self._happening(deadline):
+                seconds = self._timeouts.of(stage)
                 raise self._interrupted(f"no reply within {seconds:g} seconds", stage)
         return answered
 
     async def room(self) -> Answered | None:
         """Wait until there is room to write; the server's answer, if it speaks before that."""
-        deadline = self._loop.time() + self._timeouts.block
-        while (answered := self._overheard()) is None and self._congested and not self._lost:
+        deadline = 0.0
+        while (answered := self._overheard()) is None:
+            if self._lost:
+                raise self._interrupted(self._lost, Stage.END_OF_DATA)
+            if not self._congested:
+                return None
+            deadline = deadline or self._loop.time() + self._timeouts.block
             if not await self._happening(deadline):
                 raise self._interrupted("the next hop reads no further", Stage.END_OF_DATA)
-        if answered is None and self._lost:
-            raise self._interrupted(self._lost, Stage.END_OF_DATA)
         return answered
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
@@ -188,14 +199,33 @@ class Connection(asyncio.Protocol):
         """Wait until something happens; False when the time is up before."""
         if self._loop.time() >= deadline:
             return False
+        self._deadline = deadline
+        if deadline < self._rings_at:
+            self._set_alarm()
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self._wake)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
         return True
+
+    def _set_alarm(self) -> None:
+        """Have the clock ring at the deadline.
+
+        It is left to ring too early for a later one: that is much rarer than a reply, for which
+        it would have to be set anew.
+        """
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._rings_at = self._deadline
+        self._alarm = self._loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._rings_at = None, inf
+        if self._waiter is not None and self._loop.time() < self._deadline:
+            self._set_alarm()
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from gatepost.address import Address
 from gatepost.client.destination import Destination
-from gatepost.client.sending import Client, survey_of
+from gatepost.client.sending import Client, look_through
 from gatepost.client.timeouts import Timeouts
 from gatepost.protocol.envelope import Envelope
 from gatepost.protocol.opening import TlsPolicy
@@ -19,10 +20,9 @@ from gatepost.protocol.transfer import Outcome
 from gatepost.session import Transaction
 
 
-@dataclass(slots=True)
-class _Idle:
+class _Idle(NamedTuple):
     client: Client
-    expiry: asyncio.TimerHandle
+    expiry: float  #: when it has been idle for long enough, by the loop's clock
 
 
 @dataclass(slots=True)
@@ -31,6 +31,7 @@ class _Pool:
 
     room: asyncio.Semaphore
     idle: list[_Idle] = field(default_factory=list)  #: the last one used stands last
+    sweep: asyncio.TimerHandle | None = None  #: when the first of them is to be closed
 
 
 class Connections:
@@ -100,9 +101,9 @@ class Connections:
             mail_parameters or MailParameters(),
             tuple(rcpt_parameters),
         )
-        survey = await survey_of(message)
+        content, survey = await look_through(message)
         for destination in destinations:
-            outcome = await self._deliver(destination, envelope, message, survey)
+            outcome = await self._deliver(destination, envelope, content, survey)
             if outcome.judged:
                 break
         return outcome
@@ -110,10 +111,11 @@ class Connections:
     async def close(self) -> None:
         """Say goodbye on all idle connections; those at work close when they have done it."""
         pools, self._pools = self._pools, {}
-        idle = [one for pool in pools.values() for one in pool.idle]
-        for one in idle:
-            one.expiry.cancel()
-        await asyncio.gather(*(one.client.close() for one in idle))
+        clients = [idle.client for pool in pools.values() for idle in pool.idle]
+        for pool in pools.values():
+            if pool.sweep is not None:
+                pool.sweep.cancel()
+        await asyncio.gather(*(client.close() for client in clients))
 
     async def _deliver(
         self, destination: Destination, envelope: Envelope, content: Iterable[bytes], survey: Survey
@@ -122,30 +124,26 @@ class Connections:
         if pool is None:
             pool = self._pools[destination] = _Pool(asyncio.Semaphore(self._most))
         async with pool.room:
-            client = self._take(pool) or self._new_client(destination)
+            client = pool.idle.pop().client if pool.idle else self._new_client(destination)
             try:
                 return await client.deliver(envelope, content, survey)
             finally:
                 self._keep(pool, client)
-
-    def _take(self, pool: _Pool) -> Client | None:
-        while pool.idle:
-            idle = pool.idle.pop()
-            idle.expiry.cancel()
-            if idle.client.idle:
-                return idle.client
-            idle.client.leave()
-        return None
 
     def _keep(self, pool: _Pool, client: Client) -> None:
         if not client.idle or self._pools.get(client.destination) is not pool:
             client.leave()
             return
         loop = asyncio.get_running_loop()
-        pool.idle.append(
-            _Idle(client, loop.call_later(self._idle_seconds, self._expire, pool, client))
-        )
+        pool.idle.append(_Idle(client, loop.time() + self._idle_seconds))
+        if pool.sweep is None:
+            pool.sweep = loop.call_later(self._idle_seconds, self._sweep, pool, loop)
 
-    def _expire(self, pool: _Pool, client: Client) -> None:
-        pool.idle = [idle for idle in pool.idle if idle.client is not client]
-        client.leave()
+    def _sweep(self, pool: _Pool, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what has been idle for long enough; the longest idle one stands first."""
+        now = loop.time()
+        while pool.idle and pool.idle[0].expiry <= now:
+            pool.idle.pop(0).client.leave()
+        pool.sweep = None
+        if pool.idle:
+            pool.sweep = loop.call_at(pool.idle[0].expiry, self._sweep, pool, loop)

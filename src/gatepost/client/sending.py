@@ -17,7 +17,7 @@ from gatepost.protocol.envelope import Envelope
 from gatepost.protocol.opening import TlsPolicy
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.protocol.stuffing import Survey
-from gatepost.protocol.transfer import Outcome, Transfer
+from gatepost.protocol.transfer import ONE_PIECE, Outcome, Transfer
 from gatepost.reply import Reply
 
 #: Octets that are surveyed before others may go on with their work.
@@ -97,12 +97,14 @@ class Client:
             mail_parameters or MailParameters(),
             tuple(rcpt_parameters),
         )
-        return await self.deliver(envelope, message, await survey_of(message))
+        content, survey = await look_through(message)
+        async with self._lock:
+            return await self.deliver(envelope, content, survey)
 
     async def deliver(
         self, envelope: Envelope, content: Iterable[bytes], survey: Survey
     ) -> Outcome:
-        """Send a message that has been surveyed, in as many rounds as it takes.
+        """Send a message that was looked through, for one who has this client to himself.
 
         Recipients beyond what the server takes at once go into a further round (RFC 5321,
         4.5.3.1.10; RFC 9422, 4.2).
@@ -110,14 +112,15 @@ class Client:
         replies: dict[int, Reply] = {}
         waiting = list(range(len(envelope.recipients)))
         judged = False
-        async with self._lock:
-            while waiting:
-                tried, outcome = await self._round(envelope, waiting, content, survey)
-                judged = judged or outcome.judged
-                answers = dict(zip(tried, outcome.replies, strict=True))
-                settled = {i: reply for i, reply in answers.items() if not _too_many(reply)}
-                replies |= settled or answers  # one that takes nobody is not asked for ever
-                waiting = [index for index in waiting if index not in replies]
+        while waiting:
+            tried, outcome = await self._round(envelope, waiting, content, survey)
+            if tried is waiting and not any(map(_too_many, outcome.replies)) and not replies:
+                return outcome
+            judged = judged or outcome.judged
+            answers = dict(zip(tried, outcome.replies, strict=True))
+            settled = {i: reply for i, reply in answers.items() if not _too_many(reply)}
+            replies |= settled or answers  # one that takes nobody is not asked for ever
+            waiting = [index for index in waiting if index not in replies]
         return Outcome(tuple(replies[index] for index in sorted(replies)), outcome.stage, judged)
 
     async def close(self) -> None:
@@ -148,7 +151,8 @@ class Client:
                 refusal = interruption.refusal
                 return waiting, Outcome((refusal.reply,) * len(waiting), refusal.stage)
             kept = connection.messages > 0
-            tried = waiting[: connection.protocol.limit("RCPTMAX")]
+            most = connection.protocol.limit("RCPTMAX") or len(waiting)
+            tried = waiting if most >= len(waiting) else waiting[:most]
             transfer = Transfer(
                 connection.protocol, _part(envelope, tried), content=content, survey=survey
             )
@@ -188,18 +192,21 @@ class Client:
                 self._connection = None
 
 
-async def survey_of(message: Iterable[bytes]) -> Survey:
-    """Look through a message, letting others work in between."""
+async def look_through(message: Iterable[bytes]) -> tuple[Iterable[bytes], Survey]:
+    """Survey a message, letting others work in between; the octets come back to be sent."""
     if iter(message) is message:
         raise TypeError("a message is iterated more than once: not an iterator")
     survey = Survey()
-    turns = 0
+    pieces: list[bytes] = []
+    turn = TURN
     for piece in message:
         survey.add(piece)
-        if survey.size // TURN > turns:
-            turns = survey.size // TURN
+        if survey.size <= ONE_PIECE:
+            pieces.append(piece)
+        elif survey.size > turn:
+            turn = survey.size + TURN
             await asyncio.sleep(0)
-    return survey
+    return (pieces if survey.size <= ONE_PIECE else message), survey
 
 
 async def _stream(connection: Connection, transfer: Transfer) -> None:

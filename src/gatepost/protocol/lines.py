@@ -33,16 +33,14 @@ class LineBuffer:
     It holds no more than one line over the limit plus what was appended last.
     """
 
-    __slots__ = ("_limit", "_octets", "_skipping", "_start")
+    __slots__ = ("_limit", "_octets", "_skipping", "_start", "unread")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._octets = b""
         self._start = 0
         self._skipping = False
-
-    def __len__(self) -> int:
-        return len(self._octets) - self._start
+        self.unread = 0  #: octets
 
     def append(self, octets: bytes) -> None:
         """Take what was received."""
@@ -50,6 +48,7 @@ class LineBuffer:
             octets = self._octets[self._start :] + octets
             self._start = 0
         self._octets = octets
+        self.unread = len(octets)
 
     def take(self) -> bytes:
         """All octets as they are."""
@@ -60,7 +59,7 @@ class LineBuffer:
     def clear(self) -> None:
         """Forget everything that is not read yet."""
         self._octets = b""
-        self._start = 0
+        self._start = self.unread = 0
 
     def line(self) -> bytes | Flaw | None:
         """The next line without its CRLF, what is wrong with it, or None when more is needed."""
@@ -71,10 +70,10 @@ class LineBuffer:
         if end < 0:
             return self._unfinished_line()
         line = octets[start:end]
-        if end + 2 == len(octets):
+        self._start = end + 2
+        self.unread = len(octets) - self._start
+        if not self.unread:
             self._octets, self._start = b"", 0
-        else:
-            self._start = end + 2
         if self._skipping or end + 2 - start > self._limit:
             self._skipping = False
             return LONG_LINE
@@ -85,11 +84,11 @@ class LineBuffer:
             return TLS_HELLO
         if self._octets.find(b"\n", self._start) >= 0:  # it would wait for a CRLF for ever
             return STRAY_LINE_END
-        if self._skipping or len(self) > self._limit:
+        if self._skipping or self.unread > self._limit:
             self._skipping = True
             ends_in_cr = self._octets.endswith(b"\r")
             self.clear()
-            self._octets = b"\r" if ends_in_cr else b""
+            self.append(b"\r" if ends_in_cr else b"")
         return None
 
 

@@ -67,12 +67,12 @@ class ServerProtocol:
         "_at_end",
         "_context",
         "_filter",
-        "_input",
         "_pending",
         "_reader",
         "_repair",
         "_text_line_limit",
         "_verbatim",
+        "input",
         "state",
     )
 
@@ -87,7 +87,7 @@ class ServerProtocol:
     ) -> None:
         self.state: State = CONNECT
         self._context = Context(lmtp=lmtp)
-        self._input = LineBuffer(line_limit)
+        self.input = LineBuffer(line_limit)  #: what was received and no event has told of yet
         self._text_line_limit = text_line_limit
         self._repair = repair
         self._verbatim = verbatim
@@ -95,11 +95,6 @@ class ServerProtocol:
         self._reader: DataReader | ChunkReader | None = None  #: while octets of a message arrive
         self._at_end: Event = EndOfData()  #: what it means that the reader has come to its end
         self._filter: TextFilter | None = None  #: from the first octet of a message to its last
-
-    @property
-    def unread(self) -> int:
-        """Octets received that no event has told of yet."""
-        return len(self._input)
 
     @property
     def receiving(self) -> bool:
@@ -118,7 +113,7 @@ class ServerProtocol:
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client; `next_event` makes sense of them."""
         if self.state is not CLOSED:
-            self._input.append(data)
+            self.input.append(data)
 
     def next_event(self) -> Event | None:
         """The next thing that the client did; None when more bytes are needed."""
@@ -129,7 +124,7 @@ class ServerProtocol:
         if self.state is CONNECT:
             self._pending = Connected()
             return self._pending
-        line = self._input.line()
+        line = self.input.line()
         if line is None:
             return None
         command = Malformed(_LINE_FLAWS[line]) if isinstance(line, Flaw) else split(line)
@@ -184,7 +179,7 @@ class ServerProtocol:
         """Read nothing more, whatever arrives."""
         self.state = CLOSED
         self._reader = None
-        self._input.clear()
+        self.input.clear()
 
     def _refuse(self, event: Event) -> Event:
         """What an event out of turn amounts to."""
@@ -204,7 +199,7 @@ class ServerProtocol:
 
         The message that stands behind the DATA must not be taken for commands.
         """
-        return replace(refusal, final=True) if self._input else refusal
+        return replace(refusal, final=True) if self.input.unread else refusal
 
     def _ask_for_utf8(self, utf8: bool) -> None:
         if self._context.utf8 is not utf8:
@@ -221,10 +216,10 @@ class ServerProtocol:
 
     def _read_text(self, reader: DataReader | ChunkReader) -> Event | None:
         if not reader.ended:
-            if not (received := self._input.take()):
+            if not (received := self.input.take()):
                 return None
             content, behind = reader.read(received)
-            self._input.append(behind)
+            self.input.append(behind)
             if content and self._filter is not None and (text := self._filter.filter(content)):
                 return Chunk(text)
             if not reader.ended:

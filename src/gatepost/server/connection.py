@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
         "_limits",
         "_listener",
         "_lost",
+        "_moved",
         "_new_conversation",
         "_progress",
         "_reading_paused",
@@ -68,7 +69,8 @@ class Connection(asyncio.Protocol):
         self._coroutine: Coroutine[asyncio.Future[Any], None, bytes] | None = None
         self._deadline = math.inf  #: when the client has been silent for too long
         self._session_end = math.inf
-        self._progress = 0  #: octets of the message since the deadline was put off
+        self._moved = False  #: something was said since the clock was looked at
+        self._progress = 0  #: octets that were received since then
         self._choked = False  #: the client does not read its replies
         self._closing = False  #: everything is said
         self._reading_paused = False
@@ -100,7 +102,8 @@ class Connection(asyncio.Protocol):
         conversation.receive_data(data)
         self._progress += len(data)
         if self._progress >= PROGRESS and conversation.receiving:
-            self._put_off_deadline()
+            self._moved = True
+            self._progress = 0
         if self._coroutine is None:
             self._run(conversation.respond())
         elif conversation.count_ahead() > AHEAD:
@@ -144,7 +147,13 @@ class Connection(asyncio.Protocol):
         if self._closing:
             if now >= self._deadline:
                 self._transport.abort()
-        elif self._coroutine is None and now >= min(self._deadline, self._session_end):
+            return
+        if self._moved:
+            self._moved, self._progress = False, 0
+            receiving = self._conversation.receiving
+            limits = self._limits
+            self._deadline = now + (limits.data_timeout if receiving else limits.command_timeout)
+        if self._coroutine is None and now >= min(self._deadline, self._session_end):
             self._hang_up(TIMED_OUT)
 
     def drain(self) -> None:
@@ -191,7 +200,7 @@ class Connection(asyncio.Protocol):
             return
         if octets:
             transport.write(octets)
-            self._put_off_deadline()
+            self._moved = True
         if conversation.more:
             if not self._choked:
                 asyncio.get_running_loop().call_soon(self._next_turn)
@@ -216,13 +225,6 @@ class Connection(asyncio.Protocol):
             self._connections.leave(self)
         else:
             self._run(self._conversation.end())
-
-    def _put_off_deadline(self) -> None:
-        limits, self._progress = self._limits, 0
-        receiving = self._conversation.receiving
-        self._deadline = self._clock() + (
-            limits.data_timeout if receiving else limits.command_timeout
-        )
 
     def _hang_up(self, reply: Reply) -> None:
         self._transport.write(self._conversation.close(reply))

@@ -63,6 +63,7 @@ class Conversation:
         "_site",
         "ended",
         "more",
+        "over",
         "session",
     )
 
@@ -76,6 +77,7 @@ class Conversation:
         repair: bool = False,
     ) -> None:
         self.session = session
+        self.over = False  #: whether everything is said
         self.more = True  #: whether something that arrived is still to be answered
         self._chain = chain
         self._site = site
@@ -95,11 +97,6 @@ class Conversation:
     def limits(self) -> Limits:
         """How much the client may ask for."""
         return self._site.limits
-
-    @property
-    def over(self) -> bool:
-        """Whether everything is said."""
-        return self._protocol.state is CLOSED
 
     @property
     def receiving(self) -> bool:
@@ -123,28 +120,33 @@ class Conversation:
 
     def count_ahead(self) -> int:
         """Note on the session how many octets the client has sent ahead of its turn."""
-        self.session.unread = self._protocol.unread
+        self.session.unread = self._protocol.input.unread
         return self.session.unread
 
     async def respond(self) -> bytes:
         """What to send back; `more` tells whether it is to be asked again at once."""
-        protocol = self._protocol
+        protocol, session, judge = self._protocol, self.session, self._patience.judge
         out: list[bytes] = []
+        self.more = False
         for _ in range(BATCH):
-            event = protocol.next_event()
-            if event is None:
-                self.more = False
+            if (event := protocol.next_event()) is None:
                 break
             if isinstance(event, Line):
                 event = await self._understood(event)
-            self.session.unread = protocol.unread
+            session.unread = protocol.input.unread
             replies = await self._answer(event)
             if isinstance(replies, Reply):
-                out.append(protocol.reply(self._patience.judge(event, replies)))
+                out.append(protocol.reply(judge(event, replies)))
             elif replies is not None:
                 out.append(protocol.reply(*replies))
-            if self._reception is not None and protocol.state in AT_REST:
-                await self._drop_reception()
+            if protocol.state in AT_REST:
+                if self._reception is not None:
+                    await self._drop_reception()
+                self.over = protocol.state is CLOSED
+            if not session.unread and replies is not None:
+                break  # an event without a reply may be followed by one without further octets
+        else:
+            self.more = True
         return b"".join(out)
 
     async def end(self) -> bytes:
@@ -158,7 +160,7 @@ class Conversation:
     def close(self, reply: Reply) -> bytes:
         """The server has had enough: what to send before it hangs up."""
         self._protocol.close()
-        self.more = False
+        self.over, self.more = True, False
         return bytes(reply)
 
     async def _answer(self, event: Event) -> _Replies:

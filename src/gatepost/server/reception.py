@@ -42,6 +42,7 @@ class Reception:
         "_message_size",
         "_most_recipients",
         "_patience",
+        "_received",
         "_refusal",
         "_routes",
         "_site",
@@ -71,6 +72,7 @@ class Reception:
         self._most_recipients = recipients
         self._tried = 0
         self._routes: dict[Recipient, tuple[Recipient, ...]] = {}  #: accepted, and where it goes
+        self._received = 0  #: octets of the message
         self._refusal: Reply | None = None  #: what the end of the message will be told
         self._heard_headers = False
 
@@ -119,6 +121,7 @@ class Reception:
         if self._exceeds(len(event.content)):
             self._refuse(TOO_BIG)
             return
+        self._received += len(event.content)
         message = self.transaction.message
         self._keep(message.append, event.content)
         if message.oversized_header:
@@ -251,7 +254,7 @@ class Reception:
         return 0 < size < (self.transaction.parameters.size or 0)
 
     def _exceeds(self, more: int) -> bool:
-        return 0 < self._message_size < self.transaction.message.size + more
+        return 0 < self._message_size < self._received + more
 
     def _keep(self, keep: Callable[..., None], *octets: bytes) -> None:
         """Let the message take octets; a full disk refuses it for now."""

@@ -201,7 +201,7 @@ class _Letter:
         target = self.maildir / "new" / f"{self.file.name},S={size}"
         os.rename(self.file, target)
         self.file = target
-        _sync(target.parent)
+        pass
 
     def _withdraw(self) -> None:
         with suppress(OSError):
