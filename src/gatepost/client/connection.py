@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from math import inf
-from typing import cast
+from typing import NoReturn, cast
 
 from gatepost.client.timeouts import Timeouts
 from gatepost.protocol.client import Answered, ClientProtocol, Farewell
 from gatepost.protocol.opening import Refusal
+from gatepost.protocol.replies import ProtocolViolation
 from gatepost.protocol.stages import ClientState, Stage
 from gatepost.reply import Reply, printable
 
@@ -119,7 +120,7 @@ class Connection(asyncio.Protocol):
     async def answer(self) -> Answered:
         """The server's next answer."""
         deadline = 0.0
-        while (answered := self._overheard()) is None:
+        while (event := self.protocol.next_event()) is None:
             stage = self.protocol.awaited or Stage.END_OF_DATA
             if self._lost:
                 raise self._interrupted(self._lost, stage)
@@ -127,12 +128,12 @@ class Connection(asyncio.Protocol):
             if not await self._happening(deadline):
                 seconds = self._timeouts.of(stage)
                 raise self._interrupted(f"no reply within {seconds:g} seconds", stage)
-        return answered
+        return event if isinstance(event, Answered) else self._give_up(event)
 
     async def room(self) -> Answered | None:
         """Wait until there is room to write; the server's answer, if it speaks before that."""
         deadline = 0.0
-        while (answered := self._overheard()) is None:
+        while (event := self.protocol.next_event()) is None:
             if self._lost:
                 raise self._interrupted(self._lost, Stage.END_OF_DATA)
             if not self._congested:
@@ -140,7 +141,7 @@ class Connection(asyncio.Protocol):
             deadline = deadline or self._loop.time() + self._timeouts.block
             if not await self._happening(deadline):
                 raise self._interrupted("the next hop reads no further", Stage.END_OF_DATA)
-        return answered
+        return event if isinstance(event, Answered) else self._give_up(event)
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """Put TLS on the line; raises HandshakeFailed."""
@@ -186,10 +187,7 @@ class Connection(asyncio.Protocol):
         if turned_away or self.protocol.at_rest:
             self.write(self.protocol.send(Stage.QUIT))
 
-    def _overheard(self) -> Answered | None:
-        event = self.protocol.next_event()
-        if event is None or isinstance(event, Answered):
-            return event
+    def _give_up(self, event: Farewell | ProtocolViolation) -> NoReturn:
         if isinstance(event, Farewell):
             raise Interrupted(Refusal(Stage.MAIL, event.reply))
         stage = self.protocol.awaited or Stage.END_OF_DATA

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
@@ -194,7 +194,7 @@ class Client:
 
 async def look_through(message: Iterable[bytes]) -> tuple[Iterable[bytes], Survey]:
     """Survey a message, letting others work in between; the octets come back to be sent."""
-    if iter(message) is message:
+    if isinstance(message, Iterator):
         raise TypeError("a message is iterated more than once: not an iterator")
     survey = Survey()
     pieces: list[bytes] = []

@@ -123,10 +123,16 @@ class Chain:
         """
         position = _REWRITTEN[hook]
         passed = list(arguments)
+        kind = type(passed[position])
         for turn in self.turns[hook]:
-            value = await self._rewritten(turn, hook, passed)
-            if value is not None:
+            try:
+                value = turn.method(*passed)
+                if type(value) is not kind:
+                    value = _of_kind(kind, await _settled(turn, value))
                 passed[position] = value
+            except Exception as error:
+                if _still_counts(turn, hook):
+                    raise PluginFailure(f"{turn.name} failed on {hook}") from error
         return passed[position]
 
     async def routes(self, transaction: Transaction, recipient: Recipient) -> tuple[Recipient, ...]:
@@ -136,11 +142,18 @@ class Chain:
         """
         recipients: tuple[Recipient, ...] = (recipient,)
         for turn in self.turns["route"]:
-            routed: list[Recipient] = []
-            for one in recipients:
-                copies = await self._rewritten(turn, "route", [transaction, one])
-                routed += (one,) if copies is None else copies
-            recipients = tuple(routed)
+            routed: tuple[Recipient, ...] = ()
+            try:
+                for one in recipients:
+                    route = turn.method(transaction, one)
+                    if type(route) is not tuple:
+                        route = _of_kind(tuple, await _settled(turn, route))
+                    routed += route
+            except Exception as error:
+                if _still_counts(turn, "route"):
+                    raise PluginFailure(f"{turn.name} failed on route") from error
+            else:
+                recipients = routed
         return recipients
 
     async def start(self, site: Site) -> None:
@@ -156,24 +169,6 @@ class Chain:
             except Exception as error:
                 error.add_note(f"{turn.name} failed on startup")
                 raise
-
-    async def _rewritten(self, turn: Turn, hook: str, arguments: list[Any]) -> Any:
-        """What a plugin makes of a value; None when it broke and that is to be ignored."""
-        try:
-            value = turn.method(*arguments)
-            if isawaitable(value):
-                value = await _settled(turn, value)
-            expected = tuple if hook == "route" else type(arguments[_REWRITTEN[hook]])
-            item = _ITEMS.get(hook)
-            if not isinstance(value, expected) or (
-                item is not None and not all(isinstance(one, item) for one in value)
-            ):
-                raise TypeError(f"{turn.name} returned {value!r} on {hook}, not {expected}")
-        except Exception as error:
-            if _still_counts(turn, hook):
-                raise PluginFailure(f"{turn.name} failed on {hook}") from error
-            return None
-        return value
 
 
 async def _settled(turn: Turn, answer: Any) -> Any:
@@ -211,6 +206,12 @@ def _checked(hook: str, answer: Any) -> Verdict | Each | None:
     if fits:
         return answer  # type: ignore[no-any-return]  # its type has just been looked at
     raise TypeError(f"{answer!r} is no answer on {hook}")
+
+
+def _of_kind(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
 
 
 def _still_counts(turn: Turn, hook: str) -> bool:

@@ -112,11 +112,10 @@ class ClientProtocol:
             return None
         if isinstance(reply, ProtocolViolation):
             return self._violate(reply)
-        if not self._awaited:
-            return self._unasked(reply)
-        return self._answered(self._awaited.popleft(), reply)
+        return self._answered(reply) if self._awaited else self._unasked(reply)
 
-    def _answered(self, stage: Stage, reply: Reply) -> ClientEvent:
+    def _answered(self, reply: Reply) -> ClientEvent:
+        stage = self._awaited.popleft()
         following = self._following(stage, reply)
         if following is None:
             return self._violate(OUT_OF_TURN)
@@ -132,18 +131,14 @@ class ClientProtocol:
     def _following(self, stage: Stage, reply: Reply) -> ClientState | None:
         """The state that a reply leads to; None for a reply that no sound server gives here."""
         code = reply.code
-        if stage is Stage.END_OF_DATA and self.awaited is stage:  # LMTP: there is more to come
-            following: ClientState | None = self.state
-        else:
-            following = TRANSITIONS[self.state].get(stage)
-        if code < 300:
-            return following if stage is not Stage.DATA else None
-        if code < 400:
-            return following if stage is Stage.DATA else None
         if code == 421:
             return ClientState.CLOSED
-        if following is self.state:
-            return following
+        if code < 400 and (code >= 300) != (stage is Stage.DATA):
+            return None
+        if stage is Stage.END_OF_DATA and self.awaited is stage:  # LMTP: there is more to come
+            return self.state
+        if code < 400:
+            return TRANSITIONS[self.state].get(stage)
         return REFUSALS.get(self.state, {}).get(stage, self.state)
 
     def _learn(self, reply: Reply) -> None:

@@ -76,13 +76,19 @@ class ReplyReader:
 
     def next_reply(self) -> Reply | ProtocolViolation | None:
         """The next whole reply; None when more octets are needed."""
-        while (line := self._line()) is not None:
-            if line.last and not self._parts:
+        while (end := self._octets.find(b"\r\n", self._start)) >= 0:
+            line = _parse(self._octets[self._start : end])
+            self._start = end + 2
+            if isinstance(line, ProtocolViolation):
+                self._break(line)
+            elif line.last and not self._parts:
                 return line.reply
-            if (flaw := self._add(line)) is not None:
+            elif (flaw := self._add(line)) is not None:
                 self._break(flaw)
             elif line.last:
                 return self._whole()
+        if len(self._octets) > self._start and self._unfinished_is_bad():
+            self._break(BAD_LINE)
         return self._violation
 
     def clear(self) -> None:
@@ -94,19 +100,9 @@ class ReplyReader:
         self.clear()
         self._violation = violation
 
-    def _line(self) -> _Line | None:
+    def _unfinished_is_bad(self) -> bool:
         octets, start = self._octets, self._start
-        end = octets.find(b"\r\n", start)
-        if end < 0:
-            if len(octets) - start > LINE_LIMIT or octets.find(b"\n", start) >= 0:
-                self._break(BAD_LINE)
-            return None
-        line = _parse(octets[start:end]) if end + 2 - start <= LINE_LIMIT else BAD_LINE
-        if isinstance(line, ProtocolViolation):
-            self._break(line)
-            return None
-        self._start = end + 2
-        return line
+        return len(octets) - start > LINE_LIMIT or octets.find(b"\n", start) >= 0
 
     def _add(self, line: _Line) -> ProtocolViolation | None:
         if self._parts and self._parts[0].code != line.reply.code:
@@ -127,9 +123,9 @@ class ReplyReader:
         return Reply(first.code, first.status, "\n".join(lines), final=first.final)
 
 
-@lru_cache(maxsize=512)  # a server says the same few lines all day
+@lru_cache(maxsize=256)  # a server says the same few lines all day
 def _parse(line: bytes) -> _Line | ProtocolViolation:
-    if b"\n" in line or b"\r" in line:
+    if len(line) > LINE_LIMIT - 2 or b"\n" in line or b"\r" in line:
         return BAD_LINE
     match = _LINE.fullmatch(line)
     if match is None:

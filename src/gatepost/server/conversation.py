@@ -134,7 +134,15 @@ class Conversation:
             if isinstance(event, Line):
                 event = await self._understood(event)
             session.unread = protocol.input.unread
-            replies = await self._answer(event)
+            kind = type(event)
+            replies: _Replies = None
+            try:
+                if (answer := _ANSWERS.get(kind)) is not None:
+                    replies = await answer(self, event)
+                elif self._reception is not None:  # a BDAT out of turn belongs to no message
+                    replies = await _ANSWERS_ON_MESSAGE[kind](self._reception, event)
+            except PluginFailure:
+                replies = _broken(event)
             if isinstance(replies, Reply):
                 out.append(protocol.reply(judge(event, replies)))
             elif replies is not None:
@@ -162,18 +170,6 @@ class Conversation:
         self._protocol.close()
         self.over, self.more = True, False
         return bytes(reply)
-
-    async def _answer(self, event: Event) -> _Replies:
-        """The reply, or in LMTP the replies, that an event earns; None for those that need none."""
-        kind = type(event)
-        try:
-            if kind in _ANSWERS:
-                return await _ANSWERS[kind](self, event)
-            if self._reception is None:
-                return None  # a chunk of a BDAT out of turn; it belongs to no message
-            return await _ANSWERS_ON_MESSAGE[kind](self._reception, event)
-        except PluginFailure:
-            return _broken(event)
 
     async def _understood(self, line: Line) -> Event:
         try:

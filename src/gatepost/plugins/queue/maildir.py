@@ -133,11 +133,10 @@ class Maildir(Plugin):
         for recipient in transaction.recipients:
             if recipient not in without:
                 maildirs.setdefault(self._maildir(recipient.address), []).append(recipient)
-        header = bytes(transaction.message.headers)
+        message = transaction.message
+        header, size = bytes(message.headers), message.size
         return [
-            _Letter(
-                maildir, recipients, _trace(transaction, recipients), transaction.message, header
-            )
+            _Letter(maildir, recipients, _trace(transaction, recipients), message, header, size)
             for maildir, recipients in maildirs.items()
         ]
 
@@ -180,6 +179,7 @@ class _Letter:
     trace: Headers
     message: Message
     header: bytes  # of the message, as it was when the delivery began
+    size: int  # and its octets
     file: Path = field(init=False)  # where it is now, or will be
 
     def __post_init__(self) -> None:
@@ -201,24 +201,27 @@ class _Letter:
         target = self.maildir / "new" / f"{self.file.name},S={size}"
         os.rename(self.file, target)
         self.file = target
-        pass
+        _sync(target.parent)
 
     def _withdraw(self) -> None:
         with suppress(OSError):
             self.file.unlink()
 
     def _contents(self) -> Iterator[bytes]:
+        headers = Headers(self.header)
+        headers.remove("Return-Path")
+        yield bytes(self.trace) + bytes(headers)
+        if not (self.header or self.message.separated):
+            yield b"\r\n"  # else a first line that is indented would continue our field
         with self.message.open() as file:
+            left = self.size - len(file.read(len(self.header)))
+            for piece in iter(partial(file.read, PIECE), b""):
+                left -= len(piece)
+                yield piece
+        if left:
             # A delivery that took too long goes on in its thread, and the message may be dropped
-            # under its hands: that must not pass for an empty one.
-            if file.read(len(self.header)) != self.header:
-                raise RuntimeError("the message was given up while it was delivered")
-            headers = Headers(self.header)
-            headers.remove("Return-Path")
-            yield bytes(self.trace) + bytes(headers)
-            if not (self.header or self.message.separated):
-                yield b"\r\n"  # else a first line that is indented would continue our field
-            yield from iter(partial(file.read, PIECE), b"")
+            # under its hands: what remains must not pass for the whole.
+            raise RuntimeError("the message was given up while it was delivered")
 
 
 def _trace(transaction: Transaction, recipients: Iterable[Recipient]) -> Headers:

@@ -1,0 +1,60 @@
+"""The log: one line an event, whatever is in it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+
+from gatepost.cli.log_lines import LogLines, log_to
+
+
+def line(message: str, *values: object, level: int = logging.INFO, colour: bool = False) -> str:
+    record = logging.LogRecord("gatepost", level, "file.py", 1, message, values, None)
+    return LogLines(colour=colour).format(record)
+
+
+def test_an_event_is_a_line_behind_the_time() -> None:
+    assert re.fullmatch(r"\d\d:\d\d:\d\d a sees b", line("%s sees %s", "a", "b"))
+
+
+def test_only_trouble_is_called_by_its_level() -> None:
+    assert line("too slow", level=logging.WARNING)[9:] == "warning: too slow"
+    assert line("broken", level=logging.ERROR)[9:] == "error: broken"
+
+
+def test_a_client_forges_no_line_and_commands_no_terminal() -> None:
+    hello = "a\r\n12:00:00 root accepts \x1b[31m %s %d {}"
+    assert line("%s greets", hello)[9:] == r"a\r\n12:00:00 root accepts \x1b[31m %s %d {} greets"
+
+
+def test_colour_is_around_the_line_and_not_in_it() -> None:
+    shown = line("\x1b[1mbold", level=logging.ERROR, colour=True)
+    assert r"\x1b[1mbold" in shown
+    assert shown.startswith("\x1b[2m")
+
+
+def test_an_exception_is_told_on_the_same_line_with_where_it_came_from() -> None:
+    stream = io.StringIO()
+    log_to(stream, logging.INFO)
+    try:
+        try:
+            int("seven\n")
+        except ValueError as error:
+            error.add_note("counting failed")
+            raise RuntimeError("no number") from error
+    except RuntimeError:
+        logging.getLogger("gatepost.test").exception("dnsbl failed on %s", "rcpt")
+    told = stream.getvalue()
+    assert told.count("\n") == 1
+    assert "error: dnsbl failed on rcpt: RuntimeError: no number (" in told
+    assert r"invalid literal for int() with base 10: 'seven\n', counting failed (" in told
+    assert f"{__file__}:" in told
+
+
+def test_events_below_the_level_are_not_told() -> None:
+    stream = io.StringIO()
+    log_to(stream, logging.WARNING)
+    logging.getLogger("gatepost").info("somebody connected")
+    assert stream.getvalue() == ""
+    assert not logging.getLogger("gatepost").isEnabledFor(logging.INFO)
