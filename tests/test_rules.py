@@ -117,7 +117,7 @@ def test_what_stands_behind_a_pattern(answer: str, verdict: Verdict | None) -> N
         ),
         ("bob@example.org 550 No", "'550' is no verdict: write accept, deny, defer or none"),
         ("bob@example.org deny 450 No", "code 450 is no 5xx code"),
-        ("bob@example.org deny 4.1.1 No", "status 4.1.1 does not begin with 5."),
+        ("bob@example.org deny 4.1.1 No", "status '4.1.1' is not of the form 5.x.x"),
         ("bob@example.org defer 550 No", "code 550 is no 4xx code"),
         (
             "bob@example.org deny 5.1.1 550 No",

@@ -23,7 +23,7 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-@dataclass(slots=True)  # not frozen: one is made for many commands, and freezing costs twice that
+@dataclass(slots=True, unsafe_hash=True)  # not frozen, as that would double the cost of each
 class Reply:
     r"""What a server says to one command; `\n` in the text begins a further line of it.
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gatepost.cli import main
-
-
-class Gatepost(Protocol):
-    """Runs a command; `typed` comes on standard input."""
-
-    def __call__(self, *arguments: str, typed: str | bytes = "") -> Result: ...
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +22,8 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def gatepost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gatepost:
+def gatepost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command; `typed` comes on standard input."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, typed: str | bytes = "") -> Result:
@@ -39,7 +33,7 @@ def gatepost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gatepost:
 
 
 @pytest.fixture
-def configure(tmp_path: Path) -> Callable[[str], None]:
+def configure(tmp_path: Path) -> Callable[..., None]:
     """Writes a configuration with a listener, and what follows."""
 
     def write(text: str, *, listen: str = '[[listen]]\naddress = "127.0.0.1:0"\n') -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
-from conftest import Gatepost
+from click.testing import Result
 
-Configure = Callable[..., None]
+Gatepost: TypeAlias = Callable[..., Result]
+Configure: TypeAlias = Callable[..., None]
 
 TWO = """
 [[listen]]

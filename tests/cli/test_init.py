@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
-from conftest import Gatepost
+from click.testing import Result
+
+Gatepost: TypeAlias = Callable[..., Result]
+
 
 FILES = ["gatepost.toml", "plugins/no_sales.py", "plugins/no_sales.smtp"]
 

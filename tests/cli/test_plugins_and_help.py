@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
-from conftest import Gatepost
+from click.testing import Result
 
 from gatepost.cli import COMMANDS
 from gatepost.hooks.loader import bundled_plugins
+
+Gatepost: TypeAlias = Callable[..., Result]
 
 PLUGIN = '''
 """About colours."""

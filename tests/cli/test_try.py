@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
-from conftest import Gatepost
+from click.testing import Result
+
+Gatepost: TypeAlias = Callable[..., Result]
 
 DOMAINS = '[[plugin]]\nuse = "domains"\ndomains = ["example.org"]\n'
 MAILDIR = '[[plugin]]\nuse = "maildir"\npath = "mail"\n'
@@ -138,7 +141,7 @@ def test_a_message_comes_from_a_file_or_from_standard_input(
     (tmp_path / "letter").write_bytes(letter)
     told = gatepost("try", "--deliver", "letter")
     assert "(The line ends of the message are made CRLF)" in told.output
-    assert "SIZE=38 BODY=8BITMIME" in told.output
+    assert "SIZE=36 BODY=8BITMIME" in told.output
     assert "C: ..one\nC: ...two\n" in told.output
     typed = gatepost("try", "--deliver", "-", typed=letter.replace(b"\n", b"\r\n"))
     assert "line ends" not in typed.output
@@ -185,7 +188,7 @@ def test_a_server_that_hangs_up_is_not_spoken_to(
     configure('[[plugin]]\nuse = "senders"\nrules = ["@client.example deny"]\ndisconnect = true\n')
     result = gatepost("try", "--to", "bob@example.org")
     assert result.exit_code == 1
-    assert dialogue(result.output)[-1].startswith("mail: senders denies")
+    assert dialogue(result.output)[2].startswith("mail: senders denies")
     assert "C: QUIT" not in dialogue(result.output)
 
 

@@ -103,7 +103,7 @@ def test_nobody_else_is_relayed_for() -> None:
             C: RCPT TO:<@example.org:bob@elsewhere.example>
             S: 550 5.7.1 We do not relay
             C: RCPT TO:<postMASTER>
-            S: 250 2.1.5 <postMASTER> ok
+            S: 250 2.1.5 Recipient ok
             """,
         )
     )

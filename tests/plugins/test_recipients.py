@@ -171,7 +171,7 @@ def test_codes_and_texts_reach_the_client() -> None:
             C: EHLO client.example
             S: 250 ...
             C: MAIL FROM:<>
-            S: 250 2.1.0 <> sender ok
+            S: 250 2.1.0 Sender ok
             C: RCPT TO:<Bob@example.org>
             S: 551 5.1.6 Try bob@elsewhere.example
             C: RCPT TO:<carol@example.org>

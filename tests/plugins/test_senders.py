@@ -144,7 +144,7 @@ def test_a_refused_sender_can_try_again() -> None:
             C: MAIL FROM:<anne@late.example>
             S: 451 4.7.1 <anne@late.example> refused for now
             C: MAIL FROM:<>
-            S: 250 2.1.0 <> sender ok
+            S: 250 2.1.0 Sender ok
             """,
         )
     )

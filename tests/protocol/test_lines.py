@@ -97,7 +97,7 @@ def test_an_endless_line_is_not_kept() -> None:
     for _ in range(10_000):
         buffer.append(b"x" * 100)
         assert buffer.line() is None
-        assert len(buffer) <= 2048
+        assert buffer.unread <= 2048
     buffer.append(b"\r\nNOOP\r\n")
     assert [buffer.line(), buffer.line(), buffer.line()] == [LONG, b"NOOP", None]
 
@@ -106,9 +106,9 @@ def test_what_is_unread_can_be_taken_and_forgotten() -> None:
     buffer = LineBuffer(LIMIT)
     buffer.append(b"DATA\r\nFrom:\r\n")
     assert buffer.line() == b"DATA"
-    assert len(buffer) == 7
+    assert buffer.unread == 7
     assert buffer.take() == b"From:\r\n"
-    assert len(buffer) == 0
+    assert buffer.unread == 0
     buffer.append(b"more")
     buffer.clear()
     assert buffer.take() == b""

@@ -146,7 +146,7 @@ def test_a_message_in_chunks() -> None:
         EndOfData(),
         Noop(),
     ]
-    assert client.protocol.at_rest
+    assert client.protocol.state in AT_REST
 
 
 def test_the_octets_of_a_refused_chunk_are_no_commands() -> None:
@@ -251,19 +251,19 @@ def test_a_closed_protocol_keeps_nothing() -> None:
     client.protocol.receive_data(b"NOO")
     client.protocol.close()
     client.protocol.receive_data(b"P\r\n" * 1000)
-    assert client.protocol.unread == 0
+    assert client.protocol.input.unread == 0
     assert client.protocol.next_event() is None
 
 
 def test_what_is_unread_and_what_is_under_way() -> None:
     client = greeted()
-    assert client.protocol.at_rest
+    assert client.protocol.state in AT_REST
     client.send(ENVELOPE)
-    assert not client.protocol.at_rest
+    assert client.protocol.state not in AT_REST
     client.protocol.receive_data(b"NOO")
-    assert (client.protocol.unread, client.protocol.receiving) == (3, False)
+    assert (client.protocol.input.unread, client.protocol.receiving) == (3, False)
     client.send(b"P\r\nDATA\r\n")
-    assert (client.protocol.unread, client.protocol.receiving) == (0, True)
+    assert (client.protocol.input.unread, client.protocol.receiving) == (0, True)
 
 
 # -- Laws -----------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ import click
 from gatepost.app import Gate
 from gatepost.cli.complaint import startup_complaint
 from gatepost.cli.configuration import config_option, listener_named, listener_option
-from gatepost.cli.event_loop import event_loop
 from gatepost.cli.log_lines import log_through, log_to
 from gatepost.config import Config, ConfigError, load_config
 from gatepost.reply import Reply
@@ -45,8 +44,8 @@ def command(listener_name: str | None, config_file: Path) -> None:
         listen = listener_named(config, listener_name)
     except ConfigError as error:
         _turn_away(*error.complaints)
-    with asyncio.Runner(loop_factory=event_loop()) as runner:
-        runner.run(_hold(config, listen.name))
+    # Not uvloop, which would make the descriptors non-blocking, also for those who share them.
+    asyncio.run(_hold(config, listen.name))
 
 
 async def _hold(config: Config, name: str) -> None:

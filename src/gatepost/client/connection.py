@@ -38,7 +38,6 @@ class Connection(asyncio.Protocol):
         "_alarm",
         "_closed",
         "_congested",
-        "_deadline",
         "_loop",
         "_lost",
         "_peer",
@@ -67,7 +66,6 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._rings_at = inf  #: when the alarm rings, by the loop's clock
-        self._deadline = inf  #: when it shall ring, for the one who waits now
         self._congested = False  #: whether the transport has enough to write for now
         self._lost = ""  #: why nothing more will be heard; empty: the line is open
         self._closed = False  #: whether the transport is gone altogether
@@ -194,12 +192,11 @@ class Connection(asyncio.Protocol):
         raise Interrupted(self._refusal(f"the next hop sent {event.reason}", "4.5.0", stage))
 
     async def _happening(self, deadline: float) -> bool:
-        """Wait until something happens; False when the time is up before."""
+        """Wait until something may have happened; False when the time is up."""
         if self._loop.time() >= deadline:
             return False
-        self._deadline = deadline
         if deadline < self._rings_at:
-            self._set_alarm()
+            self._set_alarm(deadline)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -207,23 +204,20 @@ class Connection(asyncio.Protocol):
             self._waiter = None
         return True
 
-    def _set_alarm(self) -> None:
-        """Have the clock ring at the deadline.
+    def _set_alarm(self, deadline: float) -> None:
+        """Have the clock ring at a deadline.
 
-        It is left to ring too early for a later one: that is much rarer than a reply, for which
-        it would have to be set anew.
+        It is left to ring too early for a later one, and then set anew: that happens much less
+        often than a reply, for which it would have to be set each time.
         """
         if self._alarm is not None:
             self._alarm.cancel()
-        self._rings_at = self._deadline
-        self._alarm = self._loop.call_at(self._deadline, self._ring)
+        self._rings_at = deadline
+        self._alarm = self._loop.call_at(deadline, self._ring)
 
     def _ring(self) -> None:
         self._alarm, self._rings_at = None, inf
-        if self._waiter is not None and self._loop.time() < self._deadline:
-            self._set_alarm()
-        else:
-            self._wake()
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

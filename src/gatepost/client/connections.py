@@ -12,7 +12,7 @@ from gatepost.address import Address
 from gatepost.client.destination import Destination
 from gatepost.client.sending import Client, look_through
 from gatepost.client.timeouts import Timeouts
-from gatepost.protocol.envelope import Envelope
+from gatepost.protocol.envelope import NOTHING_ASKED, Envelope
 from gatepost.protocol.opening import TlsPolicy
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.protocol.stuffing import Survey
@@ -85,7 +85,7 @@ class Connections:
         recipients: Sequence[Address],
         message: Iterable[bytes],
         *,
-        mail_parameters: MailParameters | None = None,
+        mail_parameters: MailParameters = NOTHING_ASKED,
         rcpt_parameters: Sequence[RcptParameters] = (),
     ) -> Outcome:
         """Send a message to the first destination that can be talked to, in the order given.
@@ -98,7 +98,7 @@ class Connections:
         envelope = Envelope(
             sender,
             tuple(recipients),
-            mail_parameters or MailParameters(),
+            mail_parameters,
             tuple(rcpt_parameters),
         )
         content, survey = await look_through(message)

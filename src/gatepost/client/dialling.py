@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
@@ -52,16 +53,15 @@ async def open_session(destination: Destination, manner: Manner) -> Connection:
 async def _open(destination: Destination, manner: Manner, tls: TlsPolicy) -> Connection:
     connection = await _connect(destination, manner)
     opening = Opening(connection.protocol, tls)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(connection.abort)
         while not opening.done:
             connection.write(opening.receive(await connection.answer()))
             if opening.wants_tls:
                 context = _context(manner.verify, manner.authorities)
                 await connection.secure(context, destination.host)
                 connection.write(opening.secured())
-    except BaseException:
-        connection.abort()
-        raise
+        on_failure.pop_all()
     if opening.refusal is not None:
         connection.leave()
         raise Interrupted(opening.refusal)

@@ -13,7 +13,7 @@ from gatepost.client.connection import Connection, Interrupted
 from gatepost.client.destination import Destination
 from gatepost.client.dialling import Manner, open_session
 from gatepost.client.timeouts import Timeouts
-from gatepost.protocol.envelope import Envelope
+from gatepost.protocol.envelope import NOTHING_ASKED, Envelope
 from gatepost.protocol.opening import TlsPolicy
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.protocol.stuffing import Survey
@@ -83,7 +83,7 @@ class Client:
         recipients: Sequence[Address],
         message: Iterable[bytes],
         *,
-        mail_parameters: MailParameters | None = None,
+        mail_parameters: MailParameters = NOTHING_ASKED,
         rcpt_parameters: Sequence[RcptParameters] = (),
     ) -> Outcome:
         """Send one message; the outcome has a reply for each recipient, in the order given.
@@ -94,7 +94,7 @@ class Client:
         envelope = Envelope(
             sender,
             tuple(recipients),
-            mail_parameters or MailParameters(),
+            mail_parameters,
             tuple(rcpt_parameters),
         )
         content, survey = await look_through(message)

@@ -129,6 +129,8 @@ class Chain:
                 value = turn.method(*passed)
                 if type(value) is not kind:
                     value = _of_kind(kind, await _settled(turn, value))
+                if kind is tuple:
+                    _check_all(str, value)
                 passed[position] = value
             except Exception as error:
                 if _still_counts(turn, hook):
@@ -148,7 +150,7 @@ class Chain:
                     route = turn.method(transaction, one)
                     if type(route) is not tuple:
                         route = _of_kind(tuple, await _settled(turn, route))
-                    routed += route
+                    routed += _check_all(Recipient, route)
             except Exception as error:
                 if _still_counts(turn, "route"):
                     raise PluginFailure(f"{turn.name} failed on route") from error
@@ -212,6 +214,12 @@ def _of_kind(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+def _check_all(kind: type, values: Any) -> Any:
+    for value in values:
+        _of_kind(kind, value)
+    return values
 
 
 def _still_counts(turn: Turn, hook: str) -> bool:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from gatepost.address import Address
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.protocol.stuffing import Survey, header_is_ascii
 from gatepost.reply import Reply
+
+NOTHING_ASKED: Final = MailParameters()
 
 STRAY: Final = Reply(554, "5.6.0", "The message has a bare CR or LF and cannot be passed on")
 BINARY: Final = Reply(554, "5.6.3", "The next hop does not take binary messages")
@@ -33,7 +35,7 @@ class Envelope:
 
     sender: Address
     recipients: tuple[Address, ...]
-    mail: MailParameters = field(default_factory=MailParameters)
+    mail: MailParameters = NOTHING_ASKED
     rcpt: tuple[RcptParameters, ...] = ()  #: one for each recipient; empty: nothing was asked for
 
     def __post_init__(self) -> None:

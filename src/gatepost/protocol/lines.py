@@ -74,10 +74,16 @@ class LineBuffer:
         self.unread = len(octets) - self._start
         if not self.unread:
             self._octets, self._start = b"", 0
-        if self._skipping or end + 2 - start > self._limit:
-            self._skipping = False
-            return LONG_LINE
-        return STRAY_LINE_END if b"\n" in line else line
+        too_long = self._skipping or end + 2 - start > self._limit
+        if too_long or b"\n" in line or line[:2] == _TLS:
+            return self._flaw(line)
+        return line
+
+    def _flaw(self, line: bytes) -> Flaw:
+        skipped, self._skipping = self._skipping, False
+        if line[:2] == _TLS and not skipped:
+            return TLS_HELLO
+        return STRAY_LINE_END if b"\n" in line else LONG_LINE
 
     def _unfinished_line(self) -> Flaw | None:
         if self._octets.startswith(_TLS, self._start) and not self._skipping:

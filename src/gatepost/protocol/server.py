@@ -165,6 +165,7 @@ class ServerProtocol:
         octets = reply.encode(utf8=utf8)
         if more:
             octets += b"".join(one.encode(utf8=utf8) for one in more)
+            reply = next((one for one in more if one.final), reply)
         state = self.state = state_after(self.state, event, reply)
         if state is DATA:
             self._filter = self._new_filter()
@@ -173,6 +174,8 @@ class ServerProtocol:
             self._filter = None
             if utf8:
                 self._ask_for_utf8(False)
+            if state is CLOSED:  # what was sent ahead may be a second message: nobody reads it
+                self.input.clear()
         return octets
 
     def close(self) -> None:

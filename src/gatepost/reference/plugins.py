@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
+import tomllib
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -62,18 +64,20 @@ def _plugin(name: str, kind: type[Plugin]) -> str:
 
 
 def _parts(docstring: str, name: str) -> Iterator[str]:
-    """A docstring as Markdown: what is indented in it becomes fenced."""
-    lines = inspect.cleandoc(docstring).split("\n")
-    for indented, group in groupby(lines, key=lambda line: line.startswith("    ") or not line):
-        text = "\n".join(line.removeprefix("    ") for line in group).strip("\n")
-        if indented and text:
-            yield from (_fenced(block, name) for block in re.split(r"\n\n(?=[SC]:)", text))
-        elif text:
-            yield text
+    """The paragraphs of a docstring; TOML and dialogues among them are fenced."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    for language, group in groupby(map(textwrap.dedent, paragraphs), key=_language):
+        text = "\n\n".join(group)
+        if language == "toml" and "[[plugin]]" not in text:
+            text = f'[[plugin]]\nuse = "{name}"\n{text}'
+        yield fenced(language, text) if language else text
 
 
-def _fenced(block: str, name: str) -> str:
-    if re.match(r"[SC]:", block):
-        return fenced("smtp", block)
-    tables = block if "[[plugin]]" in block else f'[[plugin]]\nuse = "{name}"\n{block}'
-    return fenced("toml", tables)
+def _language(paragraph: str) -> str:
+    """What a paragraph is written in; empty for words."""
+    if re.match(r"[SC]:", paragraph):
+        return "smtp"
+    try:
+        return "toml" if tomllib.loads(paragraph) else ""
+    except tomllib.TOMLDecodeError:
+        return ""

@@ -15,6 +15,8 @@ _MODULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("For plugins", "gatepost", ()),
     ("For tests of plugins", "gatepost.testing", ()),
     ("For applications", "gatepost.app", ("Gate",)),
+    ("For applications", "gatepost.hooks.placement", ("Placement",)),
+    ("For applications", "gatepost.limits", ("Limits",)),
     ("For the configuration", "gatepost.config", ()),
     ("For sending mail", "gatepost.client", ()),
 )
@@ -22,14 +24,22 @@ _MODULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 _ELSEWHERE = {"Plugin": "Its methods are the hooks; [Hooks](hooks.md) has them all."}
 
 
+def public_names() -> set[tuple[str, str]]:
+    """Every public name, behind the module that it is to be imported from."""
+    return {(module, name) for _, module, names in _MODULES for name in _origins(module, names)}
+
+
 def public_api_page() -> str:
     """The whole page."""
-    sections = [_section(*module) for module in _MODULES]
-    return page("Public names", _INTRODUCTION, *sections)
+    return page("Public names", _INTRODUCTION, *(_section(*module) for module in _MODULES))
+
+
+def _origins(module: str, names: tuple[str, ...]) -> dict[str, str]:
+    return dict.fromkeys(names, module) or origins(module)
 
 
 def _section(title: str, module: str, names: tuple[str, ...]) -> str:
-    origin = dict.fromkeys(names, module) or origins(module)
+    origin = _origins(module, names)
     entries = [_entry(documented(origin[name])[name]) for name in sorted(origin, key=str.lower)]
     return "\n\n".join([f"## {title}: {code(module)}", *entries])
 

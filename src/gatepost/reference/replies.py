@@ -52,12 +52,11 @@ def replies_page() -> str:
 
 def _own_replies() -> list[tuple[str, str, str]]:
     """Every reply that stands as a constant in one of the modules, once."""
-    found: dict[Reply, str] = {}
+    found: dict[str, tuple[str, str, str]] = {}
     for giver in _GIVERS:
         for name, value in vars(import_module(f"gatepost.{giver}")).items():
             if isinstance(value, Reply) and name.isupper():
-                found.setdefault(value, name.replace("_", " ").lower())
-    return [
-        (name, code(str(reply)), "the connection ends" if reply.final else "")
-        for reply, name in found.items()
-    ]
+                then = "the connection ends" if value.final else ""
+                words = name.replace("_", " ").lower()
+                found.setdefault(str(value), (words, code(str(value)), then))
+    return list(found.values())

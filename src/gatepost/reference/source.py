@@ -59,7 +59,7 @@ def _defined(body: list[ast.stmt], comments: Mapping[int, str]) -> Iterator[Docu
 
 def _attributes(kind: ast.ClassDef, comments: Mapping[int, str]) -> Iterator[Documented]:
     """What the methods of a class put on `self`, each by its first assignment."""
-    seen = set()
+    seen = {ast.unparse(one.target) for one in kind.body if isinstance(one, ast.AnnAssign)}
     for node in ast.walk(kind):
         match node:
             case (
@@ -120,9 +120,16 @@ def _class(node: ast.ClassDef) -> str:
     fields = [
         _annotated(one)
         for one in node.body
-        if isinstance(one, ast.AnnAssign) and not ast.unparse(one.target).startswith("_")
+        if isinstance(one, ast.AnnAssign) and _is_parameter(one)
     ]
     return f"{node.name}({', '.join(fields)})" if fields else node.name
+
+
+def _is_parameter(field: ast.AnnAssign) -> bool:
+    """Whether the constructor of a dataclass takes a field."""
+    made = field.value.keywords if isinstance(field.value, ast.Call) else []
+    fixed = any(keyword.arg == "init" for keyword in made)  # nobody writes `init=True`
+    return not fixed and not ast.unparse(field.target).startswith("_")
 
 
 def _annotated(node: ast.AnnAssign) -> str:
@@ -138,6 +145,8 @@ def _default(value: ast.expr | None) -> str:
             return ""
         case ast.Call(func=ast.Name(id="field"), keywords=[ast.keyword("default_factory", made)]):
             return f" = {_quoted(made)}()"
+        case ast.Call(func=ast.Name(id="field")):
+            return ""
     return f" = {_quoted(value)}"
 
 

@@ -159,7 +159,8 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Hang up as soon as no message is under way."""
         self._draining = True
-        if self._coroutine is None and self._conversation.between_messages:
+        idle = self._coroutine is None and not self._closing
+        if idle and self._conversation.between_messages:
             self._hang_up(SHUTTING_DOWN)
 
     def abort(self) -> None:

@@ -37,7 +37,7 @@ from gatepost.protocol.events import (
 from gatepost.protocol.extensions import core_capabilities, keywords
 from gatepost.protocol.server import ServerProtocol
 from gatepost.protocol.states import AT_REST, CLOSED
-from gatepost.reply import Reply
+from gatepost.reply import Reply, printable
 from gatepost.server.patience import Patience
 from gatepost.server.reception import TOO_BIG, Reception
 from gatepost.session import Session, Transaction
@@ -175,7 +175,9 @@ class Conversation:
         try:
             text = await self._chain.pass_on("argument", self.session, line.verb, line.text)
         except PluginFailure:
-            return Malformed(_broken(line))
+            # Whatever follows DATA or BDAT must not be taken for commands.
+            is_message = line.verb in ("DATA", "BDAT")
+            return Malformed(_broken(Connected() if is_message else line))
         return self._protocol.understand(line.verb, text)
 
     async def _drop_reception(self) -> None:
@@ -229,7 +231,7 @@ class Conversation:
         )
         if self._chain.turns["capabilities"]:
             offered = await self._chain.pass_on("capabilities", self.session, offered)
-        return offered
+        return tuple(printable(line) for line in offered)
 
     async def _mail(self, event: Mail) -> Reply:
         session, limits = self.session, self._site.limits

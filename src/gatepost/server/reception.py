@@ -233,7 +233,11 @@ class Reception:
         )
         if self._chain.turns["received"]:
             field = await self._chain.pass_on("received", transaction, field)
-        transaction.message.headers.prepend("Received", field)
+        try:
+            transaction.message.headers.prepend("Received", field)
+        except ValueError as error:
+            log.error("%s: a plugin made a Received field that is none: %s", transaction.id, error)
+            raise PluginFailure("received") from error
 
     async def _ask(self, hook: str, *arguments: object, **words: object) -> Reply:
         verdict = None

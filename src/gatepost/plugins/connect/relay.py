@@ -38,7 +38,7 @@ class Relay(Plugin):
         C: MAIL FROM:<anne@example.org>
         S: 250 2.1.0 ...
         C: RCPT TO:<bob@elsewhere.example>
-        S: 250 2.1.5 <bob@elsewhere.example> ok
+        S: 250 2.1.5 Recipient ok
     """
 
     networks: Entries  #: networks (`192.0.2.0/24`) and single addresses, of IPv4 and IPv6

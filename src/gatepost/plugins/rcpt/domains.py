@@ -23,11 +23,11 @@ class Domains(Plugin):
         C: MAIL FROM:<anne@client.example>
         S: 250 2.1.0 ...
         C: RCPT TO:<bob@Example.ORG>
-        S: 250 2.1.5 <bob@Example.ORG> ok
+        S: 250 2.1.5 Recipient ok
         C: RCPT TO:<carol@lists.example.org>
-        S: 250 2.1.5 <carol@lists.example.org> ok
+        S: 250 2.1.5 Recipient ok
         C: RCPT TO:<Postmaster>
-        S: 250 2.1.5 <Postmaster> ok
+        S: 250 2.1.5 Recipient ok
         C: RCPT TO:<bob@elsewhere.example>
         S: 550 5.7.1 We do not relay
     """

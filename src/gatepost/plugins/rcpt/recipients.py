@@ -59,7 +59,7 @@ class Recipients(Plugin):
         C: MAIL FROM:<anne@client.example>
         S: 250 2.1.0 ...
         C: RCPT TO:<bob@example.org>
-        S: 250 2.1.5 <bob@example.org> ok
+        S: 250 2.1.5 Recipient ok
         C: RCPT TO:<sales@example.org>
         S: 550 5.1.6 Sales has moved
         C: RCPT TO:<carol@example.org>
