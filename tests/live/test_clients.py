@@ -19,6 +19,7 @@ import pytest
 
 CONFIGURATION = """
 hostname = "mx.example"
+plugin_directories = ["."]
 
 [[listen]]
 name = "mx"
@@ -31,6 +32,13 @@ domains = ["example.org"]
 [[plugin]]
 use = "maildir"
 path = "mail/{{local}}"
+"""
+BROKEN = """
+from gatepost import Plugin, Site
+
+class Broken(Plugin):
+    async def startup(self, site: Site) -> None:
+        raise ValueError("no licence")
 """
 #: What the server puts on top of a message.
 TRACE = re.compile(rb"(?:(?:Return-Path|Delivered-To|Received): [^\r]*\r\n(?:[ \t][^\r]*\r\n)*)+")
@@ -128,7 +136,7 @@ def _run(*command: str | Path, stdin: Path | None = None) -> None:
 
 
 def _swaks(port: int, recipient: str, letter: bytes, file: Path) -> None:
-    file.write_bytes(letter.removesuffix(b"\r\n").replace(b"\r\n", b"\n"))  # it adds one itself
+    file.write_bytes(letter.rstrip().replace(b"\r\n", b"\n"))  # it ends the last line itself
     _run("swaks", "--silent", "2", "--server", "127.0.0.1", "--port", str(port), "--helo",
          "client.example", "--from", "anne@client.example", "--to", recipient,
          "--data", f"@{file}")  # fmt: skip
@@ -145,7 +153,8 @@ def _msmtp(port: int, recipient: str, letter: bytes, file: Path) -> None:
     file.write_bytes(letter.replace(b"\r\n", b"\n"))
     _run("msmtp", "--host=127.0.0.1", f"--port={port}", "--domain=client.example", "--auth=off",
          "--tls=off", "--from=anne@client.example", "--set-date-header=off",
-         "--set-msgid-header=off", "--set-from-header=off", "--", recipient, stdin=file)  # fmt: skip
+         "--set-msgid-header=off", "--set-from-header=off", "--", recipient,
+         stdin=file)  # fmt: skip
 
 
 def _smtp_source(port: int, recipient: str, letter: bytes, file: Path) -> None:
@@ -175,7 +184,7 @@ def test_a_letter_arrives_as_it_was_sent(
 def _refused(directory: Path, *options: str) -> str:
     """What a server says that does not start."""
     ended = subprocess.run(
-        command(directory, *options), cwd=directory, capture_output=True, text=True
+        command(directory, *options), cwd=directory, capture_output=True, text=True, timeout=20
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -235,9 +244,9 @@ def test_a_bad_configuration_is_told_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_cannot_start_is_told(tmp_path: Path) -> None:
-    (tmp_path / "mail").write_text("no directory")
-    configure(tmp_path)
-    assert "maildir failed on startup: " in _refused(tmp_path)
+    (tmp_path / "broken.py").write_text(BROKEN)
+    configure(tmp_path, more='[[plugin]]\nuse = "broken"\n')
+    assert _refused(tmp_path) == "broken failed on startup: ValueError: no licence\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -254,11 +263,13 @@ def test_a_message_under_way_may_be_finished(number: signal.Signals, tmp_path: P
         assert client.docmd("DATA")[0] == 354
         server.process.send_signal(number)
         assert idle.getreply()[0] == 421
+        idle.close()
         with pytest.raises(ConnectionRefusedError):
             server.connect()
         client.send(b"Subject: late\r\n\r\nbut here\r\n.\r\n")
         assert client.getreply()[0] == 250
         assert client.getreply()[0] == 421
+        client.close()
         assert server.process.wait() == 0
         assert server.arrived("bob") == b"Subject: late\r\n\r\nbut here\r\n"
 

@@ -31,7 +31,7 @@ from gatepost.protocol.events import (
 from gatepost.protocol.extensions import core_capabilities, keywords
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.protocol.server import ServerProtocol
-from gatepost.protocol.states import OUT_OF_TURN, State
+from gatepost.protocol.states import AT_REST, OUT_OF_TURN, State
 from gatepost.protocol.stuffing import Stuffing
 from gatepost.reply import Reply
 

@@ -40,7 +40,7 @@ from gatepost.protocol.states import (
     OUT_OF_TURN,
     REFUSALS,
     TRANSITIONS,
-    TURNED_AWAY,
+    YOU_WERE_TURNED_AWAY,
     State,
     out_of_turn,
     state_after,
@@ -198,15 +198,17 @@ def test_what_is_out_of_turn(state: State, event: Event, code: int, words: str) 
 def test_who_is_turned_away_may_only_quit() -> None:
     for event in EVENTS:
         assert (type(event) in IN_TURN[State.TURNED_AWAY]) is isinstance(event, Quit)
-        assert out_of_turn(State.TURNED_AWAY, event) is TURNED_AWAY
-        assert state_after(State.TURNED_AWAY, event, TURNED_AWAY) is State.TURNED_AWAY
+        assert out_of_turn(State.TURNED_AWAY, event) is YOU_WERE_TURNED_AWAY
+        assert state_after(State.TURNED_AWAY, event, YOU_WERE_TURNED_AWAY) is State.TURNED_AWAY
 
 
 def test_commands_of_a_closed_session_have_no_turn() -> None:
     assert TRANSITIONS[State.CLOSED] == {}
 
 
-@pytest.mark.parametrize("reply", [*OUT_OF_TURN.values(), TURNED_AWAY, BAD_SEQUENCE], ids=str)
+@pytest.mark.parametrize(
+    "reply", [*OUT_OF_TURN.values(), YOU_WERE_TURNED_AWAY, BAD_SEQUENCE], ids=str
+)
 def test_replies_to_what_is_out_of_turn(reply: Reply) -> None:
     assert reply.code in (503, 554)
     assert reply.status == "5.5.1"
