@@ -1,6 +1,7 @@
 """All that a plugin imports."""
 
 from gatepost.address import Address
+from gatepost.client import Client, Destination, NextHops, Outcome, Timeouts, TlsPolicy
 from gatepost.derived import Derived
 from gatepost.domain_list import DomainList
 from gatepost.each import AnswerForEach, Each
@@ -23,10 +24,12 @@ __all__ = [
     "Address",
     "Answer",
     "AnswerForEach",
+    "Client",
     "Decision",
     "Defer",
     "Deny",
     "Derived",
+    "Destination",
     "DomainList",
     "Each",
     "Ended",
@@ -36,7 +39,9 @@ __all__ = [
     "Heard",
     "MailParameters",
     "Message",
+    "NextHops",
     "Note",
+    "Outcome",
     "Plugin",
     "RcptParameters",
     "Recipient",
@@ -46,6 +51,8 @@ __all__ = [
     "Rules",
     "Session",
     "Site",
+    "Timeouts",
+    "TlsPolicy",
     "Transaction",
     "Verdict",
     "blocking",

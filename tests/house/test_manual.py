@@ -23,9 +23,10 @@ from click.testing import CliRunner
 
 import gatepost
 from gatepost.cli import main
-from gatepost.config import parse_config
-from gatepost.hooks.loader import bundled_plugins
+from gatepost.config import Dns, Listen, parse_config
+from gatepost.hooks.loader import bundled_plugins, options_of
 from gatepost.hooks.replies import reply_to
+from gatepost.limits import Limits
 from gatepost.reference import PAGES
 from gatepost.reference.public_api import public_names
 from gatepost.testing import run
@@ -240,6 +241,17 @@ def test_every_plugin_and_public_name_has_its_entry() -> None:
     names = (DOCS / "public-api.md").read_text(encoding="utf-8")
     assert {name for name in bundled_plugins() if f"\n## {name}\n" not in plugins} == set()
     assert {name for name in gatepost.__all__ if f"\n### `{name}`\n" not in names} == set()
+
+
+def test_defaults_of_settings_can_be_written_and_change_nothing() -> None:
+    def written(kind: type) -> str:
+        options = options_of(kind)
+        return "\n".join(f"{one.name} = {one.default_text}" for one in options if not one.required)
+
+    limits, dns, listen = written(Limits), written(Dns), written(Listen)
+    text = f'[limits]\n{limits}\n[dns]\n{dns}\n[[listen]]\naddress = "[::1]:25"\n{listen}\n'
+    config = parse_config(text, path=Path("gatepost.toml"))
+    assert (config.limits, config.dns, config.listen) == (Limits(), Dns(), (Listen("[::1]:25"),))
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)

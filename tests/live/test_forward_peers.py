@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from gatepost.address import Address
-from gatepost.client import Client, Connections, Destination, Outcome, Stage, Timeouts
+from gatepost.client import Client, NextHops, Destination, Outcome, Stage, Timeouts
 from gatepost.message import Message
 
 SMTP_SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
@@ -164,7 +164,7 @@ def test_a_server_that_breaks_off_after_354_is_no_success(port: int) -> None:
 
 def test_many_messages_share_few_connections(port: int) -> None:
     async def scenario() -> list[Outcome]:
-        connections = Connections(hostname="client.example", most=4)
+        connections = NextHops(hostname="client.example", most=4)
         destination = Destination("127.0.0.1", port)
         message = Message.parse(LETTER)
         outcomes = await asyncio.gather(

@@ -336,8 +336,10 @@ def test_the_words_of_a_greeting_are_no_extensions() -> None:
         [answers(helo=Accept("hello\nSTARTTLS"))],
         """
         S: 220 ...
-        C: HELO client.example
-        S: 250 mx.example hello STARTTLS
+        C: EHLO client.example
+        S: 250-mx.example hello STARTTLS
+        S: 250-PIPELINING
+        S: 250 ...
         """,
     )
 

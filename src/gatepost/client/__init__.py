@@ -1,11 +1,11 @@
 """Sending mail: a client for SMTP and LMTP over asyncio."""
 
-from gatepost.client.connections import Connections
 from gatepost.client.destination import Destination
+from gatepost.client.next_hops import NextHops
 from gatepost.client.sending import Client
 from gatepost.client.timeouts import Timeouts
 from gatepost.protocol.opening import TlsPolicy
 from gatepost.protocol.stages import Stage
 from gatepost.protocol.transfer import Outcome
 
-__all__ = ["Client", "Connections", "Destination", "Outcome", "Stage", "Timeouts", "TlsPolicy"]
+__all__ = ["Client", "Destination", "NextHops", "Outcome", "Stage", "Timeouts", "TlsPolicy"]

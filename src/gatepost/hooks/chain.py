@@ -181,7 +181,7 @@ async def _settled(turn: Turn, answer: Any) -> Any:
     """
     if not isawaitable(answer):
         return answer
-    task = asyncio.get_running_loop().create_task(_within(turn.placement.timeout, answer))
+    task = asyncio.get_running_loop().create_task(_within(turn.timeout, answer))
     try:
         return await task
     except asyncio.CancelledError:

@@ -25,5 +25,6 @@ class Placement:
     disconnect: bool = False  #: hang up after a refusal
     unless: tuple[Exemption, ...] = ()  #: sessions that it does not judge
     listeners: tuple[str, ...] = ()  #: ask it only on these listeners; empty: on all
-    timeout: float = 30.0  #: seconds that a hook may wait
+    #: seconds that a hook may wait; when left out, 30, and on `queue` 600
+    timeout: float | None = None
     on_error: Literal["defer", "ignore"] = "defer"  #: what a failure of the plugin counts as

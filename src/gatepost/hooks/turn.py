@@ -26,6 +26,11 @@ _EXEMPT: dict[Exemption, Callable[[Session], bool]] = {
 }
 _MOMENTS = tuple(HOOKS)
 
+#: Seconds that a hook may wait when the configuration does not say.  A next hop may take ten
+#: minutes to take a message (RFC 5321, 4.5.3.2.6), and to give up early makes second copies.
+_TIMEOUTS = {"queue": 600.0}
+_TIMEOUT = 30.0
+
 
 @dataclass(slots=True)
 class Turn:
@@ -35,6 +40,7 @@ class Turn:
     method: Callable[..., Any]
     placement: Placement
     holds: bool = False  #: a refusal here is held back, for a later hook to pronounce
+    timeout: float = 30.0  #: seconds that the hook may wait
     excuses: Callable[[Session], bool] | None = field(init=False)  #: sessions it does not judge
     adjusts: bool = field(init=False)  #: whether `consequence` may change a verdict
     enforces: bool = field(init=False)  #: whether every verdict takes effect at once
@@ -77,7 +83,11 @@ def turns_of(plugin: Plugin, placement: Placement, hook: str) -> list[Turn]:
         method = getattr(plugin, hook)
         if getattr(method, "__blocking__", False):
             method = partial(_in_thread, method)
-        turns.append(Turn(name, method, placement, holds=_is_before_pronouncing(hook, placement)))
+        holds = _is_before_pronouncing(hook, placement)
+        timeout = placement.timeout
+        if timeout is None:
+            timeout = _TIMEOUTS.get(hook, _TIMEOUT)
+        turns.append(Turn(name, method, placement, holds, timeout))
     return turns
 
 

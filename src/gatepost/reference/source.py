@@ -97,9 +97,11 @@ def _parameters(arguments: ast.arguments) -> Iterator[str]:
     """The parameters of a function, without `self` and `cls`."""
     places = arguments.posonlyargs + arguments.args
     defaults = [*[None] * (len(places) - len(arguments.defaults)), *arguments.defaults]
-    for one, default in zip(places, defaults, strict=True):
+    for place, (one, default) in enumerate(zip(places, defaults, strict=True), 1):
         if one.arg not in ("self", "cls"):
             yield _parameter(one, default)
+        if place == len(arguments.posonlyargs):
+            yield "/"
     if arguments.vararg or arguments.kwonlyargs:
         yield f"*{_parameter(arguments.vararg, None) if arguments.vararg else ''}"
     for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):

@@ -214,7 +214,7 @@ class Conversation:
             session.verb = before
             return reply
         session.hello = event.name
-        words = reply.text.removeprefix(self._site.hostname).strip()
+        words = reply.text.removeprefix(self._site.hostname).replace("\n", " ").strip()
         first_line = f"{self._site.hostname} {words}".strip()
         offered: tuple[str, ...] = ()
         if not isinstance(event, Helo):

@@ -1,4 +1,4 @@
-"""Connections to next hops, kept for a while so that the next message finds one open."""
+"""Next hops: connections to them, kept for a while so that the next message finds one open."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Pool:
     sweep: asyncio.TimerHandle | None = None  #: when the first of them is to be closed
 
 
-class Connections:
+class NextHops:
     """Connections to any number of destinations.
 
     To one destination there are at most `most` at a time: further messages wait for their turn.

@@ -10,7 +10,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 from aiosmtpd.smtp import Session as Aiosmtpd
 
 from gatepost.address import Address
-from gatepost.client import Client, Connections, Destination
+from gatepost.client import Client, NextHops, Destination
 from gatepost.message import Message
 from gatepost.session import Endpoint, Recipient, Session, Transaction
 
@@ -93,7 +93,7 @@ def transaction(*recipients: str) -> Transaction:
 def test_a_transaction_is_handed_on(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def scenario() -> None:
         mailbox = Mailbox()
-        connections = Connections(hostname="client.example")
+        connections = NextHops(hostname="client.example")
         async with serving(mailbox) as destination:
             outcome = await connections.hand_on(transaction("mallory", "bob"), [destination])
             assert [str(reply) for reply in outcome.replies] == [
@@ -111,7 +111,7 @@ def test_a_transaction_is_handed_on(loop: Callable[[], asyncio.AbstractEventLoop
 def test_messages_after_each_other_share_a_connection() -> None:
     async def scenario() -> None:
         mailbox = Mailbox()
-        connections = Connections(hostname="client.example")
+        connections = NextHops(hostname="client.example")
         async with serving(mailbox) as destination:
             for _ in range(5):
                 outcome = await connections.hand_on(transaction("bob"), [destination])
@@ -127,7 +127,7 @@ def test_a_destination_gets_no_more_connections_than_the_limit() -> None:
     async def scenario() -> None:
         mailbox = Mailbox()
         mailbox.gate.clear()
-        connections = Connections(hostname="client.example", most=3)
+        connections = NextHops(hostname="client.example", most=3)
         async with serving(mailbox) as destination:
             sending = [
                 asyncio.create_task(connections.hand_on(transaction("bob"), [destination]))
@@ -146,7 +146,7 @@ def test_a_destination_gets_no_more_connections_than_the_limit() -> None:
 def test_a_connection_that_nobody_needs_is_closed() -> None:
     async def scenario() -> None:
         mailbox = Mailbox()
-        connections = Connections(hostname="client.example", idle_seconds=0.02)
+        connections = NextHops(hostname="client.example", idle_seconds=0.02)
         async with serving(mailbox) as destination:
             assert (await connections.hand_on(transaction("bob"), [destination])).delivered
             assert mailbox.open == 1
@@ -161,7 +161,7 @@ def test_a_connection_that_nobody_needs_is_closed() -> None:
 def test_a_host_that_is_down_is_passed_over() -> None:
     async def scenario() -> None:
         mailbox = Mailbox()
-        connections = Connections(hostname="client.example")
+        connections = NextHops(hostname="client.example")
         down = Destination("/nowhere/at.all", 0)
         async with serving(mailbox) as destination:
             outcome = await connections.hand_on(transaction("bob"), [down, destination])
@@ -179,7 +179,7 @@ def test_what_was_called_off_keeps_no_connection() -> None:
     async def scenario() -> None:
         mailbox = Mailbox()
         mailbox.gate.clear()
-        connections = Connections(hostname="client.example", most=1)
+        connections = NextHops(hostname="client.example", most=1)
         async with serving(mailbox) as destination:
             sending = asyncio.create_task(connections.hand_on(transaction("bob"), [destination]))
             await until(lambda: mailbox.open == 1)
@@ -194,7 +194,7 @@ def test_what_was_called_off_keeps_no_connection() -> None:
 
 
 def test_somewhere_it_has_to_go() -> None:
-    connections = Connections(hostname="client.example")
+    connections = NextHops(hostname="client.example")
     with pytest.raises(ValueError, match="no destination"):
         asyncio.run(connections.hand_on(transaction("bob"), []))
 
