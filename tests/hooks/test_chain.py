@@ -543,7 +543,9 @@ def test_a_route_may_lead_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "targets", [KeyError("what"), None, [CAROL], CAROL, ("carol@example.org",)], ids=repr
+    "targets",
+    [KeyError("what"), None, [CAROL], CAROL, ("carol@example.org",)],
+    ids=["raises", "nothing", "a list", "one", "texts"],
 )
 def test_a_route_that_breaks_is_not_guessed(targets: object) -> None:
     with pytest.raises(PluginFailure, match="it failed on route"):

@@ -18,7 +18,6 @@ _MODULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("For applications", "gatepost.hooks.placement", ("Placement",)),
     ("For applications", "gatepost.limits", ("Limits",)),
     ("For the configuration", "gatepost.config", ()),
-    ("For sending mail", "gatepost.client", ()),
 )
 
 _ELSEWHERE = {"Plugin": "Its methods are the hooks; [Hooks](hooks.md) has them all."}

@@ -146,7 +146,7 @@ class Conversation:
             if isinstance(replies, Reply):
                 out.append(protocol.reply(judge(event, replies)))
             elif replies is not None:
-                out.append(protocol.reply(*replies))
+                out.append(protocol.reply(*[judge(event, reply) for reply in replies]))
             if protocol.state in AT_REST:
                 if self._reception is not None:
                     await self._drop_reception()

@@ -9,13 +9,14 @@ from typing import Literal
 
 from gatepost.each import Each
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
-from gatepost.hooks.replies import reply_to
+from gatepost.hooks.replies import REPLIES, reply_to
 from gatepost.protocol.events import Bdat, Chunk, Data, EndOfChunk, EndOfData, Mail, Rcpt, Spoiled
 from gatepost.received import received_field, transmission_type
 from gatepost.reply import Reply
 from gatepost.server.patience import Patience
 from gatepost.session import Recipient, Transaction
 from gatepost.site import Site
+from gatepost.trail import Decision
 from gatepost.verdict import Accept, Defer, Verdict
 
 log = logging.getLogger(__name__)
@@ -192,11 +193,8 @@ class Reception:
             taken = dict.fromkeys(willing, taken)
         if not self._lmtp:
             return (combined(taken.values()),)
-        replies = refused | taken
-        return tuple(
-            combined([replies[copy] for copy in copies]) if copies else self._nobody_needs_it()
-            for copies in self._routes.values()
-        )
+        replies, unneeded = refused | taken, self._nobody_needs_it()
+        return tuple(self._in_sum(copies, replies) for copies in self._routes.values())
 
     async def _ask_for_all(
         self, hook: Literal["message", "queue"]
@@ -206,6 +204,8 @@ class Reception:
         verdict: Verdict | Each | None = None
         if self._chain.turns[hook]:
             verdict = await self._chain.ask(hook, transaction.session, transaction)
+        if verdict is None:
+            await self._note_silence(hook)
         words = {"id": transaction.id}
         if not isinstance(verdict, Each):
             return reply_to(hook, verdict, words)
@@ -244,7 +244,16 @@ class Reception:
         if self._chain.turns[hook]:
             transaction = self.transaction
             verdict = await self._chain.ask(hook, transaction.session, transaction, *arguments)
+        if verdict is None:
+            await self._note_silence(hook)
         return reply_to(hook, verdict, words)
+
+    async def _note_silence(self, hook: str) -> None:
+        """That nobody spoke is a decision too, where it refuses."""
+        silence = REPLIES[hook].silence
+        if not isinstance(silence, Accept):
+            decision = Decision("nobody", hook, silence, 0.0)
+            await self._chain.record(self.transaction.session, decision)
 
     async def _answered(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
         if self._chain.turns["queued"]:
@@ -275,6 +284,11 @@ class Reception:
 
     def _alike(self, reply: Reply) -> tuple[Reply, ...]:
         return (reply,) * len(self._routes) if self._lmtp else (reply,)
+
+    def _in_sum(self, copies: tuple[Recipient, ...], replies: dict[Recipient, Reply]) -> Reply:
+        """The reply for one accepted recipient; a plugin may have taken its copies away."""
+        left = [replies[copy] for copy in copies if copy in replies]
+        return combined(left) if left else self._nobody_needs_it()
 
     def _nobody_needs_it(self) -> Reply:
         """The reply for recipients that were routed to nowhere."""
