@@ -20,6 +20,8 @@ from gatepost.server.journal import Journal
 from gatepost.server.listener import Listener
 from gatepost.site import Site
 
+__all__ = ["Gate", "Limits", "Listen", "Placement"]
+
 #: Seconds that messages under way are given when the server stops.
 GRACE = 10.0
 

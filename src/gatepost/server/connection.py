@@ -104,9 +104,9 @@ class Connection(asyncio.Protocol):
         if self._progress >= PROGRESS and conversation.receiving:
             self._moved = True
             self._progress = 0
-        if self._coroutine is None:
+        if self._coroutine is None and not self._choked:
             self._run(conversation.respond())
-        elif conversation.count_ahead() > AHEAD:
+        if conversation.more and not self._closing and conversation.count_ahead() > AHEAD:
             self._transport.pause_reading()
             self._reading_paused = True
 
