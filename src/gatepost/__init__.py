@@ -1,7 +1,17 @@
 """All that a plugin imports."""
 
 from gatepost.address import Address
-from gatepost.client import Client, Destination, NextHops, Outcome, Timeouts, TlsPolicy
+from gatepost.client import (
+    Client,
+    Destination,
+    NextHop,
+    NextHops,
+    Outcome,
+    Program,
+    Timeouts,
+    TlsPolicy,
+    passed_back,
+)
 from gatepost.derived import Derived
 from gatepost.domain_list import DomainList
 from gatepost.each import AnswerForEach, Each
@@ -39,10 +49,12 @@ __all__ = [
     "Heard",
     "MailParameters",
     "Message",
+    "NextHop",
     "NextHops",
     "Note",
     "Outcome",
     "Plugin",
+    "Program",
     "RcptParameters",
     "Recipient",
     "Reply",
@@ -56,6 +68,7 @@ __all__ = [
     "Transaction",
     "Verdict",
     "blocking",
+    "passed_back",
     "run_program",
     "with_lf",
 ]

@@ -24,6 +24,8 @@ __all__ = ["Gate", "Limits", "Listen", "Placement"]
 
 #: Seconds that messages under way are given when the server stops.
 GRACE = 10.0
+#: Seconds that plugins are given to hear of connections that were cut off.
+FAREWELL = 1.0
 
 
 class Gate:
@@ -106,14 +108,20 @@ class Gate:
         for listener in self.listeners:
             listener.close()
         self.connections.drain()
-        try:
-            async with asyncio.timeout(grace):
-                await self.connections.emptied()
-        except TimeoutError:
+        if not await self._emptied_within(grace):
             self.connections.abort()
+            await self._emptied_within(FAREWELL)
         if self._sweep is not None:
             self._sweep.cancel()
         await self.chain.tell("shutdown", self.site)
+
+    async def _emptied_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.connections.emptied()
+        except TimeoutError:
+            return False
+        return True
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -132,8 +140,8 @@ class Gate:
         self._sweep = loop.call_later(SWEEP_INTERVAL, self._sweep_now)
 
     def _sweep_now(self) -> None:
-        self.connections.sweep(asyncio.get_running_loop().time())
         self._sweep_later()
+        self.connections.sweep(asyncio.get_running_loop().time())
 
 
 def _placed(

@@ -1,4 +1,4 @@
-"""Program: one run of a program, which is fed, heard, and never outlives its time."""
+"""Programs: one run of each, which is fed, heard, and never outlives its time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from subprocess import PIPE, STDOUT
 from typing import IO, Final, NamedTuple, cast
 
@@ -27,6 +27,15 @@ class Ended(NamedTuple):
 
     status: int  #: its exit status; negative: the number of the signal that ended it
     output: bytes  #: the first 4096 octets of what it printed
+
+    @property
+    def lines(self) -> list[str]:
+        """What it printed, fit for a log: without empty lines and control characters."""
+        lines = (
+            "".join(character if character.isprintable() else " " for character in line).strip()
+            for line in self.output.decode("utf-8", "replace").splitlines()
+        )
+        return [line for line in lines if line]
 
     def __str__(self) -> str:
         return f"status {self.status}" if self.status >= 0 else f"signal {-self.status}"
@@ -55,48 +64,70 @@ async def run_program(
             stdout = files.enter_context(tempfile.TemporaryFile())
             stdout.write(envelope)
             stdout.seek(0)
-        starting = asyncio.ensure_future(_start(arguments, stdout))
-        try:
-            async with asyncio.timeout(seconds):
-                transport, program = await asyncio.shield(starting)
-                await program.feed(transport, content)
-                await program.end()
-        finally:  # cancelled while it starts, asyncio would leave programs behind
-            transport, program = await starting
-            await program.stop(transport)
-    return Ended(cast(int, transport.get_returncode()), bytes(program.output))
+        async with asyncio.timeout(seconds), running(arguments, stdout=stdout) as program:
+            await program.feed(content)
+            await program.end()
+    return program.ended
 
 
-async def _start(
-    arguments: Sequence[str], stdout: int | IO[bytes]
-) -> tuple[asyncio.SubprocessTransport, _Program]:
-    return await asyncio.get_running_loop().subprocess_exec(
-        _Program,
+@asynccontextmanager
+async def running(
+    arguments: Sequence[str], *, stdin: int = PIPE, stdout: int | IO[bytes] = PIPE
+) -> AsyncIterator[RunningProgram]:
+    """A program that runs as long as one is in here; who leaves before its end kills it.
+
+    `stdin` and `stdout` are descriptors for it to have instead of pipes from and to us.  What it
+    prints elsewhere than on that `stdout` is heard.  Raises OSError when it cannot be run.
+    """
+    starting = asyncio.ensure_future(_start(arguments, stdin, stdout))
+    try:
+        yield await asyncio.shield(starting)
+    finally:  # cancelled while it starts, asyncio would leave programs behind
+        await (await starting).stop()
+
+
+async def _start(arguments: Sequence[str], stdin: int, stdout: int | IO[bytes]) -> RunningProgram:
+    _, program = await asyncio.get_running_loop().subprocess_exec(
+        RunningProgram,
         *(argument.encode() for argument in arguments),
-        stdin=PIPE,
+        stdin=stdin,
         stdout=stdout,
         stderr=STDOUT if stdout == PIPE else PIPE,
         env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         start_new_session=True,
     )
+    return program
 
 
-class _Program(asyncio.SubprocessProtocol):
+class RunningProgram(asyncio.SubprocessProtocol):
     """A program that runs."""
 
+    _transport: asyncio.SubprocessTransport
+
     def __init__(self) -> None:
-        self.output = bytearray()
+        self._output = bytearray()
         self._room = asyncio.Event()  # there is no need to wait before more is written
         self._room.set()
         self._deaf = False  # it has closed its standard input, or is gone
         self._silent = asyncio.Event()
         self._gone = asyncio.Event()
 
+    @property
+    def ended(self) -> Ended:
+        """How it has ended, once it has."""
+        status = self._transport.get_returncode()
+        # One that was killed may take its time to go.
+        return Ended(-signal.SIGKILL if status is None else status, bytes(self._output))
+
     # -- What asyncio calls ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It runs."""
+        self._transport = cast(asyncio.SubprocessTransport, transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """It has printed something."""
-        self.output += data[: OUTPUT_LIMIT - len(self.output)]
+        self._output += data[: OUTPUT_LIMIT - len(self._output)]
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Nobody holds the other end any more."""
@@ -121,9 +152,9 @@ class _Program(asyncio.SubprocessProtocol):
 
     # -- What is done to it ---------------------------------------------------------------------
 
-    async def feed(self, transport: asyncio.SubprocessTransport, content: Iterable[bytes]) -> None:
+    async def feed(self, content: Iterable[bytes]) -> None:
         """Write to its standard input as long as it reads, and close that."""
-        pipe = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
+        pipe = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
         for piece in content:
             if self._deaf or pipe.is_closing():
                 break
@@ -138,16 +169,16 @@ class _Program(asyncio.SubprocessProtocol):
             async with asyncio.timeout(LAST_WORDS):
                 await self._silent.wait()
 
-    async def stop(self, transport: asyncio.SubprocessTransport) -> None:
+    async def stop(self) -> None:
         """See that it is gone, with all that it started unless it has ended by itself."""
         if not self._gone.is_set():
             # Before its standard input is closed: half a message must not pass for a whole one.
             with suppress(ProcessLookupError):
-                os.killpg(transport.get_pid(), signal.SIGKILL)
+                os.killpg(self._transport.get_pid(), signal.SIGKILL)
             with suppress(TimeoutError):
                 async with asyncio.timeout(DYING):
                     await self._gone.wait()
-        transport.close()
+        self._transport.close()
 
     def _give_up_feeding(self) -> None:
         self._deaf = True

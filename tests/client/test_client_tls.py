@@ -167,7 +167,7 @@ async def send(
         hostname="client.example",
         tls=tls,
         verify=verify,
-        authorities=str(authorities) if authorities else None,
+        authorities=authorities,
         timeouts=Timeouts(handshake=0.5),
     ) as client:
         return await client.send(ANNE, [ANNE], LETTER)

@@ -236,7 +236,7 @@ def test_a_message_ends_where_its_dot_stands_alone(octets: bytes, places: list[i
             assert (got, left) == (message, behind)
         else:
             assert message.startswith(got)
-            assert len(message) - len(got) <= 2  # a CRLF before a dot that may be the last
+            assert len(message) - len(got) <= 3  # CRLF and CR, round a dot that may be the last
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import re
 import sys
 from ipaddress import ip_address
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import click
 
@@ -109,9 +109,7 @@ def command(
         content=_content(message),
     )
     trial = _Trial(config, _listen(config, listener_name, lmtp=lmtp), lmtp=lmtp, deliver=deliver)
-    fates = asyncio.run(trial.hold(letter, ip))
-    _show_fates(fates)
-    sys.exit(0 if all(fate.is_accepted for fate in fates) else 1)
+    _conclude(asyncio.run(trial.hold(letter, ip)))
 
 
 class _Trial:
@@ -207,8 +205,10 @@ def _show_results(session: Session) -> None:
         click.echo(f"   {visible(f'{result.plugin}: {result.outcome}{text}')}")
 
 
-def _show_fates(fates: list[Fate]) -> None:
+def _conclude(fates: list[Fate]) -> NoReturn:
+    """Say what became of the message, and exit accordingly."""
     click.echo()
     for fate in fates:
         word, colour = ("Accepted", "green") if fate.is_accepted else ("Refused", "red")
         click.secho(visible(f"{word} for <{fate.recipient}>: {fate.reply}"), fg=colour)
+    sys.exit(0 if all(fate.is_accepted for fate in fates) else 1)

@@ -1,10 +1,11 @@
-"""Destination: where a next hop listens, and which protocol it speaks."""
+"""Destination and Program: where a next hop is, and which protocol it speaks."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from pathlib import PurePath
+from typing import Final, TypeAlias
 
 SMTP_PORT: Final = 25
 LMTP_PORT: Final = 24  #: what RFC 2033 leaves to local agreement is most often this
@@ -57,9 +58,50 @@ class Destination:
         """Whether it is a Unix socket."""
         return not self.port
 
+    @property
+    def is_local(self) -> bool:
+        """Whether what is said to it stays on this machine."""
+        return self.is_unix
+
     def __str__(self) -> str:
         protocol = "lmtp:" if self.lmtp else ""
         if self.is_unix:
             return f"{protocol}unix:{self.host}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{protocol}{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that is started here and speaks on its standard input and output.
+
+    Both are one socket, as inetd has it; `sendmail -bs` is such a program.  There is no shell in
+    between.  When the session is over it hears so, and is killed if it does not end by that.
+    """
+
+    arguments: tuple[str, ...]  #: its name and its arguments
+    lmtp: bool = False  #: whether it speaks LMTP, and not SMTP
+
+    def __post_init__(self) -> None:
+        if not self.arguments or not self.arguments[0]:
+            raise ValueError("no program is named")
+        if any("\0" in argument for argument in self.arguments):
+            raise ValueError(f"no argument of a program holds a NUL: {self.arguments}")
+
+    @property
+    def host(self) -> str:
+        """Where it is."""
+        return "localhost"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is said to it stays on this machine."""
+        return True
+
+    def __str__(self) -> str:
+        # Clients read it in replies: where it lies and what its arguments are is not for them.
+        return PurePath(self.arguments[0]).name or self.arguments[0]
+
+
+#: What a client can talk to.
+NextHop: TypeAlias = Destination | Program

@@ -9,11 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
+from pathlib import Path
 from socket import SOCK_STREAM, gaierror
 from typing import Final
 
 from gatepost.client.connection import Connection, HandshakeFailed, Interrupted
-from gatepost.client.destination import Destination
+from gatepost.client.destination import Destination, NextHop, Program
+from gatepost.client.spawning import connect_to_program
 from gatepost.client.timeouts import Timeouts
 from gatepost.protocol.client import ClientProtocol
 from gatepost.protocol.opening import Opening, Refusal, TlsPolicy
@@ -31,17 +33,17 @@ class Manner:
     hostname: str  #: the name that we give
     tls: TlsPolicy = "may"
     verify: bool = False  #: whether the certificate must be good for the host's name
-    authorities: str | None = None  #: a file of certificates to trust instead of the system's
+    authorities: Path | None = None  #: a file of certificates to trust instead of the system's
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
-async def open_session(destination: Destination, manner: Manner) -> Connection:
+async def open_session(destination: NextHop, manner: Manner) -> Connection:
     """Connect, greet and secure; raises Interrupted.
 
     Where TLS is only welcome and its handshake fails, the session is opened once more in clear
     (RFC 7435): no TLS was asked for, and mail that cannot be sent helps nobody.
     """
-    tls = "off" if destination.is_unix else manner.tls  # what goes through the kernel stays here
+    tls = "off" if destination.is_local else manner.tls
     try:
         return await _open(destination, manner, tls)
     except HandshakeFailed:
@@ -50,7 +52,7 @@ async def open_session(destination: Destination, manner: Manner) -> Connection:
         return await _open(destination, manner, "off")
 
 
-async def _open(destination: Destination, manner: Manner, tls: TlsPolicy) -> Connection:
+async def _open(destination: NextHop, manner: Manner, tls: TlsPolicy) -> Connection:
     connection = await _connect(destination, manner)
     opening = Opening(connection.protocol, tls)
     with ExitStack() as on_failure:
@@ -68,7 +70,7 @@ async def _open(destination: Destination, manner: Manner, tls: TlsPolicy) -> Con
     return connection
 
 
-async def _connect(destination: Destination, manner: Manner) -> Connection:
+async def _connect(destination: NextHop, manner: Manner) -> Connection:
     loop = asyncio.get_running_loop()
     seconds = manner.timeouts.connect
 
@@ -77,6 +79,10 @@ async def _connect(destination: Destination, manner: Manner) -> Connection:
         return Connection(protocol, manner.timeouts, peer=str(destination), loop=loop)
 
     try:
+        if isinstance(destination, Program):
+            protocol = ClientProtocol(manner.hostname, lmtp=destination.lmtp)
+            async with asyncio.timeout(seconds):
+                return await connect_to_program(destination, protocol, manner.timeouts)
         if destination.is_unix:
             async with asyncio.timeout(seconds):
                 return (await loop.create_unix_connection(factory, destination.host))[1]
@@ -117,7 +123,7 @@ async def _look_up(destination: Destination) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:ADDRESSES_LIMIT]
 
 
-def _unreachable(destination: Destination, error: OSError | UnicodeError) -> Interrupted:
+def _unreachable(destination: NextHop, error: OSError | UnicodeError) -> Interrupted:
     """Nobody is there: said as a deferral, for it is our configuration that names the host."""
     unknown = isinstance(error, gaierror | UnicodeError)
     words = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
@@ -128,7 +134,7 @@ def _unreachable(destination: Destination, error: OSError | UnicodeError) -> Int
 
 
 @lru_cache(maxsize=64)  # reading the system's authorities takes milliseconds
-def _context(verify: bool, authorities: str | None) -> ssl.SSLContext:
+def _context(verify: bool, authorities: Path | None) -> ssl.SSLContext:
     if verify:
         context = ssl.create_default_context(cafile=authorities)
     else:

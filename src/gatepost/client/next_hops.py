@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from gatepost.address import Address
-from gatepost.client.destination import Destination
+from gatepost.client.destination import NextHop
 from gatepost.client.sending import Client, look_through
 from gatepost.client.timeouts import Timeouts
 from gatepost.protocol.envelope import NOTHING_ASKED, Envelope
@@ -48,7 +49,7 @@ class NextHops:
         hostname: str,
         tls: TlsPolicy = "may",
         verify: bool | None = None,
-        authorities: str | None = None,
+        authorities: Path | None = None,
         timeouts: Timeouts | None = None,
         most: int = 20,
         idle_seconds: float = 20,
@@ -63,11 +64,9 @@ class NextHops:
         )
         self._most = most
         self._idle_seconds = idle_seconds
-        self._pools: dict[Destination, _Pool] = {}
+        self._pools: dict[NextHop, _Pool] = {}
 
-    async def hand_on(
-        self, transaction: Transaction, destinations: Sequence[Destination]
-    ) -> Outcome:
+    async def hand_on(self, transaction: Transaction, destinations: Sequence[NextHop]) -> Outcome:
         """Send a transaction's message to its recipients, as `send` does."""
         return await self.send(
             destinations,
@@ -80,7 +79,7 @@ class NextHops:
 
     async def send(
         self,
-        destinations: Sequence[Destination],
+        destinations: Sequence[NextHop],
         sender: Address,
         recipients: Sequence[Address],
         message: Iterable[bytes],
@@ -118,7 +117,7 @@ class NextHops:
         await asyncio.gather(*(client.close() for client in clients))
 
     async def _deliver(
-        self, destination: Destination, envelope: Envelope, content: Iterable[bytes], survey: Survey
+        self, destination: NextHop, envelope: Envelope, content: Iterable[bytes], survey: Survey
     ) -> Outcome:
         pool = self._pools.get(destination)
         if pool is None:

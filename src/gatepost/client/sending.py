@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from gatepost.address import Address
 from gatepost.client.connection import Connection, Interrupted
-from gatepost.client.destination import Destination
+from gatepost.client.destination import Destination, NextHop
 from gatepost.client.dialling import Manner, open_session
 from gatepost.client.timeouts import Timeouts
 from gatepost.protocol.envelope import NOTHING_ASKED, Envelope
@@ -30,7 +31,7 @@ class Client:
     `hostname` is the name that it gives itself.  `tls` says whether to use STARTTLS: "off", "may"
     (where it is offered) or "must"; `verify` whether the certificate has to be good for the host's
     name, which is the rule for "must" only; `authorities` names a file of certificates to trust
-    instead of the system's.  On a Unix socket there is no TLS.
+    instead of the system's.  On a Unix socket, and to a Program, there is no TLS.
 
     It connects when there is something to send.  No failure of the network and no refusal is an
     exception: both are replies in the outcome, and what failed on the way is a 451.
@@ -38,19 +39,19 @@ class Client:
 
     def __init__(
         self,
-        destination: Destination | str,
+        destination: NextHop | str,
         *,
         hostname: str,
         tls: TlsPolicy = "may",
         verify: bool | None = None,
-        authorities: str | None = None,
+        authorities: Path | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
         if isinstance(destination, str):
             destination = Destination.parse(destination)
-        if destination.is_unix and tls == "must":
-            raise ValueError(f"{destination} is a Unix socket: there is no TLS on it")
-        self.destination = destination
+        if destination.is_local and tls == "must":
+            raise ValueError(f"{destination} is on this machine: there is no TLS on it")
+        self.destination: NextHop = destination
         self._manner = Manner(
             hostname,
             tls=tls,

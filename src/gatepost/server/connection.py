@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -89,7 +90,9 @@ class Connection(asyncio.Protocol):
         self._limits = self._conversation.limits
         refusal = self._connections.admit(self, client.host if client.port else "")
         if refusal is not None:
-            self._hang_up(refusal)
+            # The clock is not held against it, so its own end is not waited for.
+            self._transport.write(self._conversation.close(refusal))
+            self._transport.close()
             return
         self._session_end = self._clock() + self._limits.session_timeout
         self._run(self._conversation.respond())
@@ -99,12 +102,13 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return  # it is only waited for that the client takes its last reply
         conversation = self._conversation
+        waits = self._coroutine is not None or self._choked or conversation.more
         conversation.receive_data(data)
         self._progress += len(data)
         if self._progress >= PROGRESS and conversation.receiving:
             self._moved = True
             self._progress = 0
-        if self._coroutine is None and not self._choked:
+        if not waits:
             self._run(conversation.respond())
         if conversation.more and not self._closing and conversation.count_ahead() > AHEAD:
             self._transport.pause_reading()
@@ -134,7 +138,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone, for whatever reason."""
         self._lost = True
-        if self._coroutine is not None and not self._conversation.committed:
+        if self._coroutine is not None and self._conversation.committed:
+            self._conversation.forget_ahead()
+        elif self._coroutine is not None:
             coroutine, self._coroutine = self._coroutine, None
             coroutine.close()  # and with it what its hook waits for
         if self._coroutine is None:
@@ -186,10 +192,13 @@ class Connection(asyncio.Protocol):
         except StopIteration as through:
             self._coroutine = None
             self._go_on(through.value)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # it is no task: only a plugin can cancel here
             log.exception("%s: the conversation broke", self._conversation.session.id)
             self._coroutine = None
-            self._transport.abort()
+            if self._lost:
+                self._leave()
+            else:
+                self._transport.abort()
         else:
             future.add_done_callback(partial(self._step, coroutine))
 
@@ -217,7 +226,8 @@ class Connection(asyncio.Protocol):
 
     def _next_turn(self) -> None:
         """Answer the next part of what has arrived: others have had their turn."""
-        if self._conversation.more and self._coroutine is None and not self._closing:
+        stopped = self._closing or self._lost
+        if self._conversation.more and self._coroutine is None and not stopped:
             self._run(self._conversation.respond())
 
     def _leave(self) -> None:
@@ -243,7 +253,8 @@ class Connection(asyncio.Protocol):
         if self._ended_input or not transport.can_write_eof():
             transport.close()
         else:
-            transport.write_eof()
+            with suppress(OSError):  # it may be gone without our having heard of it
+                transport.write_eof()
             transport.resume_reading()
 
 

@@ -157,10 +157,14 @@ class Conversation:
             self.more = True
         return b"".join(out)
 
+    def forget_ahead(self) -> None:
+        """The client is gone: what it has sent ahead is not looked at any more."""
+        self._protocol.close()
+
     async def end(self) -> bytes:
         """The connection is gone: tell those who listen.  There is nothing more to send."""
         self.ended = True
-        self._protocol.close()
+        self.forget_ahead()
         await self._drop_reception()
         await self._chain.tell("disconnect", self.session)
         return b""
@@ -182,8 +186,8 @@ class Conversation:
 
     async def _drop_reception(self) -> None:
         if self._reception is not None:
-            reception, self._reception = self._reception, None
-            await reception.over()
+            await self._reception.over()
+            self._reception = None
 
     async def _ask(self, hook: str, *arguments: object, **words: object) -> Reply:
         verdict = None

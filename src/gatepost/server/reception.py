@@ -64,7 +64,7 @@ class Reception:
         recipients: int,
     ) -> None:
         self.transaction = transaction
-        self.committed = False  #: whether some plugin may be taking the message right now
+        self.committed = False  #: from the question who takes it on, it is not to be broken off
         self._chain = chain
         self._site = site
         self._lmtp = lmtp
@@ -153,6 +153,7 @@ class Reception:
 
     async def over(self) -> None:
         """The transaction is over, finished or not."""
+        self.committed = True
         if self._chain.turns["reset"]:
             await self._chain.tell("reset", self.transaction)
         self.transaction.message.drop()
@@ -186,7 +187,6 @@ class Reception:
         transaction.recipients = willing
         self.committed = True
         taken = await self._ask_for_all("queue") if willing else self._nobody_needs_it()
-        self.committed = False
         if isinstance(taken, Reply):
             if not refused:
                 return self._alike(taken)

@@ -46,7 +46,8 @@ def shown_dialogues(docstring: str | None) -> list[Shown]:
 def _indented_blocks(docstring: str) -> Iterator[tuple[int, list[str]]]:
     """Runs of lines that stand further right than the text, without the blanks before them."""
     lines = docstring.expandtabs().split("\n")
-    margin = min((_indent(line) for line in lines[1:] if line.strip()), default=0)
+    prose = [line for line in lines[1:] if line.strip() and not _is_shown(line.strip())]
+    margin = min(map(_indent, prose), default=-1)  # without prose, all that stands there is shown
     block: list[str] = []
     for number, line in enumerate([*lines[1:], ""], 2):
         if line.strip() and _indent(line) > margin:
@@ -54,6 +55,10 @@ def _indented_blocks(docstring: str) -> Iterator[tuple[int, list[str]]]:
         elif block:
             yield number - len(block), block
             block = []
+
+
+def _is_shown(text: str) -> bool:
+    return bool(_DIALOGUE.match(text) or _OPTION.match(text))
 
 
 def _indent(line: str) -> int:

@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from gatepost import (
@@ -17,11 +17,15 @@ from gatepost import (
     Deny,
     Each,
     Ended,
+    NextHops,
     Plugin,
+    Program,
     Recipient,
     Site,
+    Timeouts,
     Transaction,
     Verdict,
+    passed_back,
     run_program,
     with_lf,
 )
@@ -71,11 +75,16 @@ class Command(Plugin):
     | `plain` | the message on its standard input |
     | `bsmtp` | envelope and message there as batch SMTP, as `exim -bS` wants them |
     | `qmail-queue` | the message on descriptor 0, the envelope on descriptor 1 |
+    | `smtp` | a dialogue on its standard input and output, as `sendmail -bs` holds it |
 
     Exit status 0 accepts: the program has taken the message.  65, 67, 68, 69 and 77 of `sysexits.h`
     deny it; with `qmail-queue`, 11 to 40 do.  All else defers: other statuses, a signal, a program
     that is not there, and one that is not ready within `wait` seconds, which is killed with all
     that it has started.  What it prints goes to the log.
+
+    With `smtp` the program's replies decide, and are passed back with their codes.  Its arguments
+    have no blanks to fill in, for the dialogue says it all.  It is kept for a while and gets more
+    messages.  Once nothing follows, it has 3 seconds to end before it is killed.
 
         [[plugin]]
         use = "domains"
@@ -101,12 +110,13 @@ class Command(Plugin):
     """
 
     command: tuple[str, ...]  #: the program and its arguments
-    protocol: Literal["plain", "bsmtp", "qmail-queue"] = "plain"  #: how it gets the message
-    line_ends: Literal["lf", "crlf"] = "lf"  #: what the program's lines end in
+    protocol: Literal["plain", "bsmtp", "qmail-queue", "smtp"] = "plain"  #: how it gets the message
+    line_ends: Literal["lf", "crlf"] = "lf"  #: what the program's lines end in; in `smtp` CRLF
     null_sender: str = "<>"  #: what {sender} is for a notification, which has none
-    wait: float = 25.0  #: seconds for one run; let it be less than `timeout`
+    wait: float = 25.0  #: seconds for one message; let it be less than `timeout`
     at_once: int = 20  #: how many may run at the same time
     repeat: bool = False  #: deny in the program's own words: the first line that it prints
+    _hops: NextHops = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
@@ -119,15 +129,24 @@ class Command(Plugin):
             raise ValueError("option 'wait' must be more than 0")
         if self.at_once < 1:
             raise ValueError("option 'at_once' must be at least 1")
+        if self.protocol == "smtp":
+            self._require_dialogue()
+        self._connect_as("localhost")
         self._one_by_one = any("{recipient}" in item for item in self.command)
         self._places = asyncio.Semaphore(self.at_once)
 
     def startup(self, site: Site) -> None:
         if shutil.which(self.command[0]) is None:
             log.warning("there is no program %s: all mail for it is deferred", self.command[0])
+        self._connect_as(site.hostname)
+
+    async def shutdown(self, site: Site) -> None:
+        await self._hops.close()
 
     async def queue(self, transaction: Transaction) -> Verdict | Each | None:
         mailboxes = [recipient.address for recipient in transaction.recipients]
+        if mailboxes and self.protocol == "smtp":
+            return await self._told(transaction)
         if not self._one_by_one or len(mailboxes) < 2:
             return await self._handed_over(transaction, mailboxes) if mailboxes else None
         verdicts: dict[Recipient, Verdict] = {}
@@ -187,18 +206,47 @@ class Command(Plugin):
     def _judged(self, transaction: Transaction, ended: Ended) -> Verdict:
         table = QMAIL if self.protocol == "qmail-queue" else SYSEXITS
         verdict = table.get(ended.status, FAILED)
-        lines = _lines(ended.output)
         log.log(
             logging.INFO if verdict == Accept() else logging.WARNING,
             "%s: %s ended with %s: %s",
             transaction.id,
             self.command[0],
             ended,
-            " | ".join(lines),
+            " | ".join(ended.lines),
         )
-        if self.repeat and lines and isinstance(verdict, Deny):
-            return replace(verdict, text=lines[0])
+        if self.repeat and ended.lines and isinstance(verdict, Deny):
+            return replace(verdict, text=ended.lines[0])
         return verdict
+
+    # -- A dialogue -----------------------------------------------------------------------------
+
+    def _require_dialogue(self) -> None:
+        """Refuse options that mean nothing to a program that speaks SMTP."""
+        if any(_BLANK.search(item) for item in self.command):
+            raise ValueError("option 'command' has nothing to fill in with the protocol 'smtp'")
+        if self.null_sender != "<>":
+            raise ValueError("option 'null_sender' has no meaning with the protocol 'smtp'")
+        if self.repeat:
+            raise ValueError("option 'repeat' goes without saying with the protocol 'smtp'")
+
+    def _connect_as(self, hostname: str) -> None:
+        timeouts = Timeouts(end_of_data=self.wait)
+        self._hops = NextHops(hostname=hostname, timeouts=timeouts, most=self.at_once)
+
+    async def _told(self, transaction: Transaction) -> Verdict | Each:
+        """What comes of telling the program in SMTP."""
+        program = Program(self.command)
+        try:
+            async with self._places, asyncio.timeout(self.wait):
+                outcome = await self._hops.hand_on(transaction, [program])
+        except TimeoutError:
+            log.error("%s: %s took too long", transaction.id, self.command[0])
+            return FAILED
+        for reply in dict.fromkeys(outcome.replies):
+            level = logging.INFO if reply.positive else logging.WARNING
+            words = str(reply).replace("\n", " | ")
+            log.log(level, "%s: %s said: %s", transaction.id, self.command[0], words)
+        return passed_back(outcome, transaction.recipients)
 
 
 # -- What a program reads -------------------------------------------------------------------------
@@ -229,12 +277,3 @@ def _batch(
         yield b"." + stuffed if last == b"\n" and piece.startswith(b".") else stuffed
         last = piece[-1:] or last
     yield b".\r\nQUIT\r\n" if last == b"\n" else b"\r\n.\r\nQUIT\r\n"
-
-
-def _lines(output: bytes) -> list[str]:
-    """What a program printed, fit for a log."""
-    lines = (
-        "".join(character if character.isprintable() else " " for character in line).strip()
-        for line in output.decode("utf-8", "replace").splitlines()
-    )
-    return [line for line in lines if line]

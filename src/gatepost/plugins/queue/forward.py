@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gatepost import (
-    Accept,
-    Defer,
-    Deny,
     Destination,
     Each,
     NextHops,
     Plugin,
-    Reply,
     Site,
     Timeouts,
     TlsPolicy,
     Transaction,
     Verdict,
+    passed_back,
 )
 
 
@@ -45,7 +43,7 @@ class Forward(Plugin):
     to: tuple[str, ...]  #: next hops in order: `mail.example:25`, `lmtp:unix:/run/lmtp.sock`
     tls: TlsPolicy = "may"  #: STARTTLS: off; may: where it is offered; must: or not at all
     verify: bool | None = None  #: whether certificates must be right; when left out: with `must`
-    authorities: str | None = None  #: a PEM file of the authorities to trust; else the system's
+    authorities: Path | None = None  #: a PEM file of the authorities to trust; else the system's
     hostname: str = ""  #: the name to give at EHLO; empty: the server's own
     at_once: int = 20  #: connections to one next hop; more messages wait for their turn
     idle: float = 20.0  #: seconds to keep a connection that nobody needs
@@ -66,10 +64,7 @@ class Forward(Plugin):
 
     async def queue(self, transaction: Transaction) -> Verdict | Each:
         outcome = await self._hops.hand_on(transaction, self._destinations)
-        verdicts = [_verdict(reply) for reply in outcome.replies]
-        if all(verdict == verdicts[0] for verdict in verdicts):
-            return verdicts[0]
-        return Each(dict(zip(transaction.recipients, verdicts, strict=True)))
+        return passed_back(outcome, transaction.recipients)
 
     def _connect_as(self, hostname: str) -> None:
         self._hops = NextHops(
@@ -81,13 +76,3 @@ class Forward(Plugin):
             most=self.at_once,
             idle_seconds=self.idle,
         )
-
-
-def _verdict(reply: Reply) -> Verdict:
-    """What the next hop said, as our own verdict."""
-    if reply.positive:
-        return Accept(reply.text)
-    # The next hop hangs up on us, not on our client: 421 and 521 lose that meaning here.
-    if reply.code >= 500:
-        return Deny(reply.text, code=554 if reply.code == 521 else reply.code, status=reply.status)
-    return Defer(reply.text, code=451 if reply.code == 421 else reply.code, status=reply.status)
