@@ -49,9 +49,10 @@ class Gate:
         limits: Limits | None = None,
         stray_line_ends: StrayLineEnds = "refuse",
         directory: Path | None = None,
+        dns_servers: tuple[str, ...] = (),
     ) -> None:
         limits = limits or Limits()
-        self.site = Site(hostname or own_hostname(), directory or Path.cwd(), limits)
+        self.site = Site(hostname or own_hostname(), directory or Path.cwd(), limits, dns_servers)
         self.connections = Connections(limits)
         self.chain = Chain(_placed(plugins))
         self.listeners = tuple(
@@ -76,6 +77,7 @@ class Gate:
             limits=config.limits,
             stray_line_ends=config.stray_line_ends,
             directory=config.directory,
+            dns_servers=config.dns.servers,
         )
 
     @property

@@ -15,3 +15,4 @@ class Site:
     hostname: str  #: the name that it gives itself in the banner and in Received
     directory: Path = field(default_factory=Path.cwd)  #: of the configuration; resolves paths
     limits: Limits = field(default_factory=Limits)
+    dns_servers: tuple[str, ...] = ()  #: whom a plugin is to ask; empty: the system's resolver
