@@ -10,7 +10,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 from aiosmtpd.smtp import Session as Aiosmtpd
 
 from gatepost.address import Address
-from gatepost.client import Client, NextHops, Destination
+from gatepost.client import Client, Destination, NextHops
 from gatepost.message import Message
 from gatepost.session import Endpoint, Recipient, Session, Transaction
 

@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from gatepost.address import Address
-from gatepost.client import Client, NextHops, Destination, Outcome, Stage, Timeouts
+from gatepost.client import Client, Destination, NextHops, Outcome, Stage, Timeouts
 from gatepost.message import Message
 
 SMTP_SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/local/sbin:/usr/bin:/bin")

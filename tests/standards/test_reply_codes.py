@@ -105,7 +105,7 @@ ROWS: list[tuple[bytes, str, Any, str]] = [
     (HELLO,                     "", None,                             "250 HELP"),
     (b"EHLO\r\n",               "", None,                             "501 5.5.4"),
     (b"EHLO a b\r\n",           "", None,                             "501 5.5.4"),
-    (b"EHLO [192.0.2.99]\r\n",  "", None,                             "250 HELP"),  # not the client's own: 4.1.4
+    (b"EHLO [192.0.2.99]\r\n",  "", None,                             "250 HELP"),  # RFC 5321, 4.1.4
     (HELLO,                     "helo", Deny("No"),                   "550 5.7.1 No"),
     # any
     (b"FROB\r\n",               "", None,                             "500 5.5.2"),
@@ -155,7 +155,7 @@ ROWS: list[tuple[bytes, str, Any, str]] = [
     # data
     (DATA,                      "", None,                             "354 End"),
     (MAIL + b"DATA\r\n",        "", None,                             "503 5.5.1"),
-    (DATA,                      "rcpt", None,                         "554 5.5.1 No valid recipients"),
+    (DATA,                      "rcpt", None,                         "554 5.5.1 No valid"),
     (DATA,                      "data", Deny(),                       "554 5.7.1"),
     # data_post
     (DOT,                       "", None,                             "250 2.0.0 Queued as "),

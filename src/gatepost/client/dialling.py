@@ -126,11 +126,16 @@ async def _look_up(destination: Destination) -> list[str]:
 def _unreachable(destination: NextHop, error: OSError | UnicodeError) -> Interrupted:
     """Nobody is there: said as a deferral, for it is our configuration that names the host."""
     unknown = isinstance(error, gaierror | UnicodeError)
-    words = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
+    words = "it did not answer in time" if isinstance(error, TimeoutError) else _reason(error)
     text = f"{destination} cannot be reached: {words}"
     return Interrupted(
         Refusal(Stage.CONNECT, Reply(451, "4.4.3" if unknown else "4.4.1", printable(text)))
     )
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """What the system says, without the number, and without the path of a program."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 @lru_cache(maxsize=64)  # reading the system's authorities takes milliseconds

@@ -1,7 +1,7 @@
 """The pytest plugin: runs `*.smtp` files and the dialogues in docstrings of plugins.
 
-Installed with Gatepost, it stands in every project's pytest.  So nothing of Gatepost is imported
-before there is a dialogue to run; and docstrings are looked into only where that is asked for, by
+Installed with Gatepost, it stands in every project's pytest.  So it does nothing before there is a
+dialogue to run; and docstrings are looked into only where that is asked for, by
 `--gatepost-docstrings` or by `gatepost_docstrings = true` in the configuration of pytest.
 """
 

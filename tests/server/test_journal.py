@@ -1,0 +1,82 @@
+"""What happens, one readable line each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+
+import pytest
+
+from gatepost import Accept, AnswerForEach, Plugin, Recipient, Session, Site, Transaction
+from gatepost.hooks.chain import Chain
+from gatepost.hooks.placement import Placement
+from gatepost.server.conversation import Conversation
+from gatepost.server.journal import Journal
+from gatepost.session import Endpoint
+
+
+class TakesAll(Plugin):
+    """Accepts every recipient and every message."""
+
+    def rcpt(self, transaction: Transaction, recipient: Recipient) -> Accept:
+        return Accept()
+
+    def queue(self, transaction: Transaction) -> AnswerForEach:
+        return Accept()
+
+
+def journal(octets: bytes, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines about one session, with its id as ID and what depends on the clock as T."""
+    chain = Chain([(Journal(), Placement("journal")), (TakesAll(), Placement("takes_all"))])
+    session = Session(Endpoint("192.0.2.1", 7), Endpoint("198.51.100.1", 25), "mx")
+    conversation = Conversation(session, chain, Site("mx.example"))
+
+    async def talk() -> None:
+        conversation.receive_data(octets)
+        while conversation.more:
+            await conversation.respond()
+        await conversation.end()
+
+    with caplog.at_level(logging.INFO, logger="gatepost"):
+        asyncio.run(talk())
+    lines = [record.getMessage().replace(session.id, "ID") for record in caplog.records]
+    return [re.sub(r"\d+\.\d\d s", "T", line) for line in lines]
+
+
+def test_a_session_reads_like_a_story(caplog: pytest.LogCaptureFixture) -> None:
+    octets = (
+        b"EHLO client.example\r\nMAIL FROM:<anne@client.example>\r\nRCPT TO:<bob@example.org>\r\n"
+        b"DATA\r\n.\r\nQUIT\r\n"
+    )
+    lines = journal(octets, caplog)
+    assert lines[0] == "ID connected from 192.0.2.1:7 to mx"
+    assert "ID rcpt: takes_all accepts" in lines
+    queued = next(line for line in lines if "->" in line)
+    assert re.fullmatch(
+        r"ID\.1 <anne@client\.example> -> <bob@example\.org>, \d+ octets: 250 2\.0\.0 .*", queued
+    )
+    assert lines[-1] == "ID 192.0.2.1:7 (client.example) gone after T and 1 messages"
+
+
+def test_many_recipients_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    recipients = b"".join(b"RCPT TO:<r%d@example.org>\r\n" % number for number in range(8))
+    lines = journal(
+        b"EHLO client.example\r\nMAIL FROM:<>\r\n" + recipients + b"DATA\r\n.\r\n", caplog
+    )
+    queued = next(line for line in lines if "->" in line)
+    assert "<r4@example.org> and 3 more," in queued
+    assert "<r5@" not in queued
+
+
+def test_a_client_without_a_greeting_is_called_that(caplog: pytest.LogCaptureFixture) -> None:
+    assert journal(b"", caplog)[-1] == "ID 192.0.2.1:7 (no greeting) gone after T and 0 messages"
+
+
+def test_no_client_can_forge_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    octets = (
+        b"EHLO a%s{}\x1b[2J\rforged\r\nEHLO client.example\r\n"
+        b'MAIL FROM:<"a\nforged\x1b"@client.example>\r\n'
+    )
+    for line in journal(octets, caplog):
+        assert line.isprintable()
