@@ -96,6 +96,7 @@ class Gate:
         Raises OSError where an address cannot be had, and whatever a plugin's `startup` raises; the
         server is down again then.
         """
+        self.connections.admits = True
         try:
             await self.chain.start(self.site)
             for listener in self.listeners:

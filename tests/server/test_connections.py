@@ -6,7 +6,12 @@ import asyncio
 from dataclasses import dataclass, field
 
 from gatepost.limits import Limits
-from gatepost.server.connections import TOO_MANY, TOO_MANY_FROM_YOU, Connections
+from gatepost.server.connections import (
+    SHUTTING_DOWN,
+    TOO_MANY,
+    TOO_MANY_FROM_YOU,
+    Connections,
+)
 
 
 @dataclass(eq=False)
@@ -94,6 +99,13 @@ def test_all_are_told_even_those_that_leave_meanwhile() -> None:
         [7.0, "drain", "abort"],
         [7.0, "drain"],
     ]
+
+
+def test_nobody_slips_in_while_the_server_goes_down() -> None:
+    connections = Connections(Limits())
+    connections.drain()
+    assert connections.admit(Guest(), "192.0.2.1") is SHUTTING_DOWN
+    assert len(connections) == 0
 
 
 def test_that_all_are_gone_is_told() -> None:

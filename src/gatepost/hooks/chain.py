@@ -9,6 +9,7 @@ from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Literal, TypeVar, overload
 
+from gatepost.address import Address
 from gatepost.each import Each
 from gatepost.hooks.placement import Placement
 from gatepost.hooks.turn import Turn, hold, turns_of
@@ -140,6 +141,16 @@ class Chain:
                 if _still_counts(turn, hook):
                     raise PluginFailure(f"{turn.name} failed on {hook}") from error
         return passed[position]
+
+    async def setting(self, name: str, value: int, address: Address | None = None) -> int:
+        """A limit of the configuration as plugins will have it, for all or for one address.
+
+        Raises PluginFailure as `pass_on` does.
+        """
+        if not self.turns["setting"]:
+            return value
+        rewritten: int = await self.pass_on("setting", name, value, address)
+        return rewritten
 
     async def routes(self, transaction: Transaction, recipient: Recipient) -> tuple[Recipient, ...]:
         """Where the copies of one accepted recipient go.

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 from gatepost.reply import Reply
-from gatepost.server.connections import Connections
+from gatepost.server.connections import SHUTTING_DOWN, Connections
 from gatepost.server.conversation import Conversation
 from gatepost.session import Endpoint, Session
 
@@ -25,7 +25,6 @@ PROGRESS = 65_536
 GOODBYE = 10.0
 
 TIMED_OUT = Reply(421, "4.4.2", "Time is over", final=True)
-SHUTTING_DOWN = Reply(421, "4.3.2", "The server is going down", final=True)
 
 
 class Connection(asyncio.Protocol):
@@ -226,8 +225,7 @@ class Connection(asyncio.Protocol):
 
     def _next_turn(self) -> None:
         """Answer the next part of what has arrived: others have had their turn."""
-        stopped = self._closing or self._lost
-        if self._conversation.more and self._coroutine is None and not stopped:
+        if self._conversation.more and self._coroutine is None and not self._closing:
             self._run(self._conversation.respond())
 
     def _leave(self) -> None:

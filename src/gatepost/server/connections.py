@@ -13,6 +13,7 @@ from gatepost.reply import Reply
 #: Seconds between two looks at the clocks of all connections.
 SWEEP_INTERVAL = 1.0
 
+SHUTTING_DOWN = Reply(421, "4.3.2", "The server is going down", final=True)
 TOO_MANY = Reply(421, "4.7.0", "Too many connections", final=True)
 TOO_MANY_FROM_YOU = Reply(421, "4.7.0", "Too many connections from your address", final=True)
 
@@ -37,6 +38,7 @@ class Connections:
     """
 
     def __init__(self, limits: Limits) -> None:
+        self.admits = True  #: whether anybody is let in at all
         self._limits = limits
         self._open: dict[Timed, str] = {}
         self._from_address: Counter[str] = Counter()
@@ -51,6 +53,8 @@ class Connections:
 
     def admit(self, connection: Timed, address: str) -> Reply | None:
         """Let a client in, or say why not; `address` is empty for Unix sockets."""
+        if not self.admits:
+            return SHUTTING_DOWN
         if len(self._open) >= self._limits.connections:
             return TOO_MANY
         if address and self._from_address[address] >= self._limits.connections_per_address:
@@ -80,7 +84,8 @@ class Connections:
             connection.expire(now)
 
     def drain(self) -> None:
-        """Ask all to leave when their message is done."""
+        """Ask all to leave when their message is done, and let nobody in any more."""
+        self.admits = False
         for connection in self:
             connection.drain()
 

@@ -9,7 +9,6 @@ from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import reply_to
 from gatepost.limits import Limits
 from gatepost.message import Message
-from gatepost.protocol.commands import LMTP_VERBS, SMTP_VERBS
 from gatepost.protocol.events import (
     Bdat,
     Chunk,
@@ -34,10 +33,10 @@ from gatepost.protocol.events import (
     Unrecognized,
     Vrfy,
 )
-from gatepost.protocol.extensions import core_capabilities, keywords
 from gatepost.protocol.server import ServerProtocol
 from gatepost.protocol.states import AT_REST, CLOSED
-from gatepost.reply import Reply, printable
+from gatepost.reply import Reply
+from gatepost.server.courtesies import Courtesies
 from gatepost.server.patience import Patience
 from gatepost.server.reception import TOO_BIG, Reception
 from gatepost.session import Session, Transaction
@@ -56,6 +55,7 @@ class Conversation:
 
     __slots__ = (
         "_chain",
+        "_courtesies",
         "_lmtp",
         "_patience",
         "_protocol",
@@ -90,6 +90,7 @@ class Conversation:
             verbatim=bool(chain.turns["argument"]),
         )
         self._patience = Patience(site.limits)
+        self._courtesies = Courtesies(session, chain, site, self._protocol, lmtp=lmtp)
         self._reception: Reception | None = None
         self.ended = False  #: those who listen know that it is over
 
@@ -134,15 +135,7 @@ class Conversation:
             if isinstance(event, Line):
                 event = await self._understood(event)
             session.unread = protocol.input.unread
-            kind = type(event)
-            replies: _Replies = None
-            try:
-                if (answer := _ANSWERS.get(kind)) is not None:
-                    replies = await answer(self, event)
-                elif self._reception is not None:  # a BDAT out of turn belongs to no message
-                    replies = await _ANSWERS_ON_MESSAGE[kind](self._reception, event)
-            except PluginFailure:
-                replies = _broken(event)
+            replies = await self._answer(event)
             if isinstance(replies, Reply):
                 out.append(protocol.reply(judge(event, replies)))
             elif replies is not None:
@@ -156,6 +149,20 @@ class Conversation:
         else:
             self.more = True
         return b"".join(out)
+
+    async def _answer(self, event: Event) -> _Replies:
+        """The reply, or in LMTP the replies, that an event earns; None for those that need none."""
+        kind = type(event)
+        try:
+            if self._reception is not None and kind in _RECEPTION:
+                return await _RECEPTION[kind](self._reception, event)
+            if kind in _COURTESIES:
+                return await _COURTESIES[kind](self._courtesies, event)
+            if isinstance(event, Mail):
+                return await self._mail(event)
+        except PluginFailure:
+            return _broken(event)
+        return None  # a chunk of a BDAT out of turn; it belongs to no message
 
     def forget_ahead(self) -> None:
         """The client is gone: what it has sent ahead is not looked at any more."""
@@ -189,60 +196,13 @@ class Conversation:
             await self._reception.over()
             self._reception = None
 
-    async def _ask(self, hook: str, *arguments: object, **words: object) -> Reply:
-        verdict = None
-        if self._chain.turns[hook]:
-            verdict = await self._chain.ask(hook, self.session, self.session, *arguments)
-        return reply_to(hook, verdict, words)
-
-    async def _setting(self, name: str, value: int, event: Mail | None = None) -> int:
-        """A limit of the configuration, as plugins will have it."""
-        if not self._chain.turns["setting"]:
-            return value
-        sender = event.sender if event else None
-        rewritten: int = await self._chain.pass_on("setting", name, value, sender)
-        return rewritten
-
-    async def _connected(self, _: Connected) -> Reply:
-        greeting = f"{self._site.hostname} {'LMTP' if self._lmtp else 'ESMTP'}"
-        if self._chain.turns["greeting"]:
-            greeting = await self._chain.pass_on("greeting", self.session, greeting)
-        return await self._ask("connect", greeting=greeting)
-
-    async def _helo(self, event: Helo | Ehlo | Lhlo) -> Reply:
-        """A greeting; it begins the session anew, unless it is refused (RFC 5321, 4.1.4)."""
-        session, before = self.session, self.session.verb
-        session.verb = type(event).__name__.upper()
-        reply = await self._ask("helo", event.name, name=event.name, me=self._site.hostname)
-        if not reply.positive:
-            session.verb = before
-            return reply
-        session.hello = event.name
-        words = reply.text.removeprefix(self._site.hostname).replace("\n", " ").strip()
-        first_line = f"{self._site.hostname} {words}".strip()
-        offered: tuple[str, ...] = ()
-        if not isinstance(event, Helo):
-            offered = await self._capabilities()
-        self._protocol.offer(keywords(offered))
-        return Reply(250, "", "\n".join((first_line, *offered)))
-
-    async def _capabilities(self) -> tuple[str, ...]:
-        limits = self._site.limits
-        offered = core_capabilities(
-            message_size=await self._setting("message_size", limits.message_size),
-            recipients=limits.recipients,
-            messages=limits.messages,
-        )
-        if self._chain.turns["capabilities"]:
-            offered = await self._chain.pass_on("capabilities", self.session, offered)
-        return tuple(printable(line) for line in offered)
-
     async def _mail(self, event: Mail) -> Reply:
         session, limits = self.session, self._site.limits
         session.messages += 1
         if session.messages > limits.messages:
             return TOO_MANY_MESSAGES
-        message_size = await self._setting("message_size", limits.message_size, event)
+        setting = self._chain.setting
+        message_size = await setting("message_size", limits.message_size, event.sender)
         if 0 < message_size < (event.parameters.size or 0):
             return TOO_BIG
         transaction = Transaction(
@@ -259,29 +219,9 @@ class Conversation:
             lmtp=self._lmtp,
             patience=self._patience,
             message_size=message_size,
-            recipients=await self._setting("recipients", limits.recipients, event),
+            recipients=await setting("recipients", limits.recipients, event.sender),
         )
         return await self._reception.mail(event)
-
-    async def _plain(self, event: Rset | Noop | Vrfy | Expn | Quit) -> Reply:
-        """A command on which its hook has the only say."""
-        hook = type(event).__name__.lower()
-        return await self._ask(hook, event.text, me=self._site.hostname, text=event.text)
-
-    async def _help(self, event: Help) -> Reply:
-        return await self._ask("help", event.text, commands=self._commands())
-
-    async def _unrecognized(self, event: Unrecognized) -> Reply:
-        return await self._ask("unrecognized", event.verb, event.text)
-
-    async def _malformed(self, event: Malformed) -> Reply:
-        return event.reply
-
-    def _commands(self) -> str:
-        """What HELP tells: the commands that are implemented here."""
-        offered = self._protocol.offered
-        verbs = (LMTP_VERBS if self._lmtp else SMTP_VERBS).items()
-        return " ".join(verb for verb, row in verbs if not row.needs or row.needs in offered)
 
 
 def _broken(event: Event) -> Reply:
@@ -290,23 +230,23 @@ def _broken(event: Event) -> Reply:
     return reply_to(hook, BROKEN, {"greeting": ""})
 
 
-_ANSWERS: dict[type[Event], Callable[[Conversation, Any], Awaitable[Reply]]] = {
-    Connected: Conversation._connected,
-    Helo: Conversation._helo,
-    Ehlo: Conversation._helo,
-    Lhlo: Conversation._helo,
-    Mail: Conversation._mail,
-    Rset: Conversation._plain,
-    Noop: Conversation._plain,
-    Vrfy: Conversation._plain,
-    Expn: Conversation._plain,
-    Help: Conversation._help,
-    Quit: Conversation._plain,
-    Unrecognized: Conversation._unrecognized,
-    Malformed: Conversation._malformed,
+#: What concerns no message.
+_COURTESIES: dict[type[Event], Callable[[Courtesies, Any], Awaitable[Reply]]] = {
+    Connected: Courtesies.connected,
+    Helo: Courtesies.helo,
+    Ehlo: Courtesies.helo,
+    Lhlo: Courtesies.helo,
+    Rset: Courtesies.plain,
+    Noop: Courtesies.plain,
+    Vrfy: Courtesies.plain,
+    Expn: Courtesies.plain,
+    Help: Courtesies.help,
+    Quit: Courtesies.plain,
+    Unrecognized: Courtesies.unrecognized,
+    Malformed: Courtesies.malformed,
 }
 #: What happens to the message under way.
-_ANSWERS_ON_MESSAGE: dict[type[Event], Callable[[Reception, Any], Awaitable[_Replies]]] = {
+_RECEPTION: dict[type[Event], Callable[[Reception, Any], Awaitable[_Replies]]] = {
     Rcpt: Reception.rcpt,
     Data: Reception.data,
     Bdat: Reception.bdat,

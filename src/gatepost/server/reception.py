@@ -90,7 +90,8 @@ class Reception:
                 self._patience.lose()
             return TOO_MANY_RECIPIENTS
         recipient = Recipient(event.recipient, event.parameters)
-        if self._chain.turns["setting"] and await self._is_too_big_for(recipient):
+        setting, declared = self._chain.setting, transaction.parameters.size or 0
+        if 0 < await setting("message_size", self._message_size, event.recipient) < declared:
             return TOO_BIG
         reply = await self._ask("rcpt", recipient, recipient=recipient)
         if reply.positive:
@@ -193,7 +194,7 @@ class Reception:
             taken = dict.fromkeys(willing, taken)
         if not self._lmtp:
             return (combined(taken.values()),)
-        replies, unneeded = refused | taken, self._nobody_needs_it()
+        replies = refused | taken
         return tuple(self._in_sum(copies, replies) for copies in self._routes.values())
 
     async def _ask_for_all(
@@ -259,12 +260,6 @@ class Reception:
         if self._chain.turns["queued"]:
             await self._chain.tell("queued", self.transaction, replies[0])
         return replies
-
-    async def _is_too_big_for(self, recipient: Recipient) -> bool:
-        size: int = await self._chain.pass_on(
-            "setting", "message_size", self._message_size, recipient.address
-        )
-        return 0 < size < (self.transaction.parameters.size or 0)
 
     def _exceeds(self, more: int) -> bool:
         return 0 < self._message_size < self._received + more

@@ -245,9 +245,6 @@ def _looping(transaction: Transaction) -> list[Recipient]:
     return [one for one in transaction.recipients if _folded(one.address) in before]
 
 
-# -- Names ----------------------------------------------------------------------------------------
-
-
 def _folded(address: Address) -> tuple[str, str]:
     """Local part and domain, the same for all spellings that mean one mailbox here."""
     return unicodedata.normalize("NFC", address.local).lower(), address.ascii_domain
@@ -271,9 +268,6 @@ def _unique_name() -> str:
     host = socket.gethostname().replace("/", r"\057").replace(":", r"\072")
     unique = f"M{microseconds}P{os.getpid()}Q{next(_deliveries)}R{os.urandom(4).hex()}"
     return f"{seconds}.{unique}.{host}"
-
-
-# -- Files and directories ------------------------------------------------------------------------
 
 
 def _make_maildir(maildir: Path, root: Path) -> None:
