@@ -222,14 +222,14 @@ def test_grace_comes_to_an_end(run: Run) -> None:
 
 def test_a_client_that_comes_at_the_last_moment_is_sent_away(run: Run) -> None:
     async def serve() -> None:
-        for turns in range(5):
+        for turns in range(30):
             gate = Gate()
             await gate.start()
             client = socket.create_connection(("127.0.0.1", gate.port))
             for _ in range(turns):
                 await asyncio.sleep(0)
             await gate.stop(grace=0)
-            for _ in range(5):
+            for _ in range(30):
                 await asyncio.sleep(0)
             assert len(gate.connections) == 0, turns
             client.close()

@@ -6,7 +6,8 @@ import os
 import time
 from itertools import count
 
-_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
 _counter = count(int.from_bytes(os.urandom(2)))
 
 
@@ -16,12 +17,13 @@ def new_identifier(now: float | None = None) -> str:
     `now` is in seconds since 1970; the clock's time when it is left out.
     """
     milliseconds = int((time.time() if now is None else now) * 1000)
-    return _base36(milliseconds, 8) + _base36(next(_counter) % 36**4, 4)
+    return _base36(milliseconds, 4) + _base36(next(_counter), 2)
 
 
-def _base36(number: int, width: int) -> str:
+def _base36(number: int, pairs: int) -> str:
+    """The last digits of a number in base 36, two for each pair."""
     digits = ""
-    for _ in range(width):
-        number, digit = divmod(number, 36)
-        digits = _ALPHABET[digit] + digits
+    for _ in range(pairs):
+        number, pair = divmod(number, len(_PAIRS))
+        digits = _PAIRS[pair] + digits
     return digits

@@ -108,7 +108,7 @@ class ServerProtocol:
 
     def offer(self, extensions: frozenset[str]) -> None:
         """Put extensions in force, by their keywords, in place of those before."""
-        self._context = self._context._replace(offered=extensions)
+        self._context = Context(extensions, self._context.lmtp, self._context.utf8)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client; `next_event` makes sense of them."""
@@ -206,7 +206,7 @@ class ServerProtocol:
 
     def _ask_for_utf8(self, utf8: bool) -> None:
         if self._context.utf8 is not utf8:
-            self._context = self._context._replace(utf8=utf8)
+            self._context = Context(self._context.offered, self._context.lmtp, utf8)
 
     def _begin_chunk(self, event: Bdat) -> None:
         self._reader = ChunkReader(event.size)

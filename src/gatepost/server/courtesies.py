@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.replies import reply_to
 from gatepost.protocol.commands import LMTP_VERBS, SMTP_VERBS
@@ -62,7 +64,7 @@ class Courtesies:
         if not isinstance(event, Helo):
             offered = await self._capabilities()
         self._protocol.offer(keywords(offered))
-        return Reply(250, "", "\n".join((first_line, *offered)))
+        return _hello(first_line, offered)
 
     async def plain(self, event: Rset | Noop | Vrfy | Expn | Quit) -> Reply:
         """A command on which its hook has the only say."""
@@ -103,3 +105,9 @@ class Courtesies:
         offered = self._protocol.offered
         verbs = (LMTP_VERBS if self._lmtp else SMTP_VERBS).items()
         return " ".join(verb for verb, row in verbs if not row.needs or row.needs in offered)
+
+
+@lru_cache(maxsize=64)
+def _hello(first_line: str, offered: tuple[str, ...]) -> Reply:
+    """The reply to a greeting, which is the same for most clients (RFC 5321, 4.1.1.1)."""
+    return Reply(250, "", "\n".join((first_line, *offered)))
