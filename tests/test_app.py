@@ -249,6 +249,11 @@ def test_it_may_be_started_again(run: Run) -> None:
     run(serve())
 
 
+def test_a_plugin_without_a_place_is_called_by_its_class() -> None:
+    (turn,) = Gate([TakesAll()]).chain.turns["rcpt"]
+    assert turn.name == "takes_all"
+
+
 def test_plugins_are_asked_on_their_listeners_only(run: Run, tmp_path: Path) -> None:
     async def serve() -> None:
         ear = TakesAll()

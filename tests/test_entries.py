@@ -47,6 +47,17 @@ def test_fixed_entries_are_a_list() -> None:
     assert repr(entries) == "Entries(('a.example', 'b.example'))"
 
 
+def test_a_single_string_is_no_list() -> None:
+    with pytest.raises(TypeError, match=r"write \['a\.example'\]"):
+        Entries("a.example")
+
+
+def test_any_strings_can_be_entries() -> None:
+    entries = Entries(["a.example"])
+    assert Entries.of(entries) is entries
+    assert list(Entries.of(["a.example"])) == ["a.example"]
+
+
 def test_no_entries() -> None:
     assert list(Entries()) == []
     assert not Entries()

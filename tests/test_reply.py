@@ -41,6 +41,9 @@ def test_long_texts_become_several_lines() -> None:
     assert Reply(250, "", "ü" * 300).encode(utf8=True).decode() == (
         f"250-{'ü' * 253}\r\n250 {'ü' * 47}\r\n"
     )
+    assert Reply(250, "", "a" + "ü" * 300).encode(utf8=True).decode() == (
+        f"250-a{'ü' * 252}\r\n250 {'ü' * 48}\r\n"
+    )
 
 
 @pytest.mark.parametrize(

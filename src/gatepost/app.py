@@ -12,7 +12,7 @@ from typing import Self
 from gatepost.config import Config, Listen, SocketAddress, own_hostname
 from gatepost.config.settings import StrayLineEnds
 from gatepost.hooks.chain import Chain
-from gatepost.hooks.placement import Placement
+from gatepost.hooks.placement import Placement, placed
 from gatepost.limits import Limits
 from gatepost.plugin import Plugin
 from gatepost.server.connections import SWEEP_INTERVAL, Connections
@@ -31,13 +31,14 @@ FAREWELL = 1.0
 class Gate:
     """A mail server.
 
-        async with Gate([Domains(domains=Entries(["example.org"])), Inbox()]) as gate:
+        async with Gate([Domains(domains=["example.org"]), Inbox()]) as gate:
             print(gate.port)
 
     `plugins` are asked in their order; one may come with a `Placement`, which is what the common
-    keys of a [[plugin]] table say.  `listen` is one address or several, as in the configuration:
-    `127.0.0.1:0` for a port that the system chooses, `[::1]:2525`, `unix:gatepost.sock`, or a
-    `Listen`.  It runs in the event loop that it is started in and starts no thread of its own.
+    keys of a [[plugin]] table say, and else is called by its class: `NoSales` is `no_sales`.
+    `listen` is one address or several, as in the configuration: `127.0.0.1:0` for a port that the
+    system chooses, `[::1]:2525`, `unix:gatepost.sock`, or a `Listen`.  It runs in the event loop
+    that it is started in and starts no thread of its own.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Gate:
         limits = limits or Limits()
         self.site = Site(hostname or own_hostname(), directory or Path.cwd(), limits, dns_servers)
         self.connections = Connections(limits)
-        self.chain = Chain(_placed(plugins))
+        self.chain = Chain(_with_journal(map(placed, plugins)))
         self.listeners = tuple(
             Listener(
                 one,
@@ -147,15 +148,11 @@ class Gate:
         self.connections.sweep(asyncio.get_running_loop().time())
 
 
-def _placed(
-    plugins: Iterable[Plugin | tuple[Plugin, Placement]],
-) -> list[tuple[Plugin, Placement]]:
-    placed = [
-        one if isinstance(one, tuple) else (one, Placement(type(one).__name__)) for one in plugins
-    ]
+def _with_journal(plugins: Iterable[tuple[Plugin, Placement]]) -> list[tuple[Plugin, Placement]]:
+    """The plugins, behind one that logs, where somebody reads that."""
     if logging.getLogger("gatepost").isEnabledFor(logging.INFO):
-        return [(Journal(), Placement("journal")), *placed]
-    return placed
+        return [(Journal(), Placement("journal")), *plugins]
+    return list(plugins)
 
 
 def _listens(listen: str | Listen | Iterable[str | Listen]) -> list[Listen]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -34,15 +34,15 @@ class Derived(Generic[T]):
 
     def __init__(
         self,
-        entries: Entries,
+        entries: Iterable[str],
         parse: Callable[[str], E],
         combine: Callable[[list[E]], T],
         *,
         option: str,
     ) -> None:
-        self._entries = entries
+        self._entries = Entries.of(entries)
         self._make: Callable[[Sequence[str]], T] = partial(_make, option, parse, combine)
-        self._seen = entries.current()
+        self._seen = self._entries.current()
         self._value = self._make(self._seen)
 
     def current(self) -> T:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gatepost.address import Address
 from gatepost.derived import Derived
-from gatepost.entries import Entries
 
 
 class DomainList:
@@ -21,7 +20,7 @@ class DomainList:
 
     __slots__ = ("_listed",)
 
-    def __init__(self, entries: Entries, *, option: str) -> None:
+    def __init__(self, entries: Iterable[str], *, option: str) -> None:
         self._listed = Derived(entries, domain_entry, frozenset[str], option=option)
 
     def covers(self, address: Address) -> bool:

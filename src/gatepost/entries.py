@@ -46,7 +46,14 @@ class Entries:
     __slots__ = ("_version",)
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
+        if isinstance(entries, str):
+            raise TypeError(f"entries are a list of strings: write [{entries!r}]")
         self._version = _Version(tuple(entries))
+
+    @classmethod
+    def of(cls, entries: Iterable[str]) -> Entries:
+        """What are entries already, as they are; of any other strings, entries."""
+        return entries if isinstance(entries, Entries) else cls(entries)
 
     @classmethod
     def in_file(cls, path: Path, *, clock: Callable[[], float] = time.monotonic) -> Entries:

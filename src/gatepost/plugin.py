@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from inspect import isfunction, signature
 from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 from gatepost.address import Address
@@ -152,18 +153,33 @@ class Plugin:
 
     def __init_subclass__(cls) -> None:
         for name, value in vars(cls).items():
-            if not name.startswith("_") and callable(value) and name not in HOOKS:
+            if name.startswith("_") or not callable(value):
+                continue
+            if name not in HOOKS:
                 match = get_close_matches(name, HOOKS, 1)
                 hint = f"; did you mean {match[0]!r}?" if match else ""
                 raise TypeError(
                     f"{cls.__name__}.{name} is no hook{hint} (a helper's name begins with _)"
                 )
+            specified = signature(getattr(Plugin, name)).parameters
+            if isfunction(value) and not _takes(value, len(specified)):
+                raise TypeError(f"{cls.__name__}.{name} must take ({', '.join(specified)})")
 
 
 def blocking(hook: F) -> F:
     """Declare that a hook blocks: it is run in a thread, and the server goes on meanwhile."""
     hook.__blocking__ = True  # type: ignore[attr-defined]  # functions carry attributes at run time
     return hook
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many arguments, its own object the first."""
+    try:
+        # What a decorator makes of a hook is what is called, not what it wraps.
+        signature(function, follow_wrapped=False).bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def _manner(hook: Callable[..., Any]) -> Manner:

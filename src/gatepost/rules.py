@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from typing import NamedTuple, TypeAlias
@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeAlias
 from gatepost.address import Address
 from gatepost.derived import Derived
 from gatepost.domain_list import domain_entry, entries_covering
-from gatepost.entries import Entries
 from gatepost.trail import Outcome
 from gatepost.verdict import Accept, Defer, Deny, Verdict
 
@@ -84,7 +83,7 @@ class Rules:
 
     def __init__(
         self,
-        entries: Entries,
+        entries: Iterable[str],
         *,
         option: str,
         subjects: int = 1,

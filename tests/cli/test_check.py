@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -115,3 +116,14 @@ def test_a_configuration_that_is_not_there_is_told_with_what_to_do(gatepost: Gat
 def test_a_complaint_does_not_command_the_terminal(gatepost: Gatepost, tmp_path: Path) -> None:
     (tmp_path / "gatepost.toml").write_text('hostname = "\\u001b[2J"\n')
     assert "\x1b" not in gatepost("check").stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_configuration_that_may_not_be_read(
+    gatepost: Gatepost, configure: Configure, tmp_path: Path
+) -> None:
+    configure(DISCARD)
+    (tmp_path / "gatepost.toml").chmod(0)
+    result = gatepost("check")
+    assert result.exit_code == 1
+    assert result.output == "gatepost.toml: cannot be read: Permission denied\n"

@@ -72,3 +72,13 @@ def test_it_goes_where_mail_is_taken(
     line = first_mail(config(tables, tmp_path), at(address))
     assert expected in line
     assert bool(expected) == bool(line)
+
+
+def test_it_says_when_no_mail_can_come_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    welcome(config(listen("127.0.0.1:25"), tmp_path), at("127.0.0.1:25"))
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "No plugin speaks on rcpt: every recipient is refused",
+        "No plugin speaks on queue: every message is deferred",
+    ]

@@ -41,7 +41,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Iterable, Literal
 from gatepost import Address, Deny, Entries, Plugin
 """
 
@@ -308,6 +308,10 @@ def test_an_unknown_name_gets_a_suggestion(write: WriteFile, tmp_path: Path) -> 
             "rules: A.rcpts is no hook; did you mean 'rcpt'? (a helper's name begins with _)"
             " ({path}:8)",
         ),
+        (
+            "class A(Plugin):\n    def rcpt(self, recipient): ...",
+            "rules: A.rcpt must take (self, transaction, recipient) ({path}:8)",
+        ),
         ("import nowhere.at_all", "rules needs the module nowhere, which is not installed"),
     ],
 )
@@ -565,6 +569,7 @@ class Kinds(Plugin):
     only: ipaddress.IPv6Network | None = None
     client: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
     domains: Entries = Entries()
+    rules: Entries | Iterable[str] | None = None
     sender: Address | None = None
     hosts: tuple[Host, ...] = ()
     codes: dict[str, int] = field(default_factory=dict)
@@ -626,6 +631,8 @@ def test_values_become_what_the_option_declares(
         ("client", "x", " must be an IPv4 address or an IPv6 address, not 'x'"),
         ("domains", 5, " must be a list of strings or the name of a file, not 5"),
         ("domains", ["a", 5], ": item 2 must be a string, not 5"),
+        ("rules", 5, " must be a list of strings or the name of a file, not 5"),
+        ("rules", ["a", 5], ": item 2 must be a string, not 5"),
         (
             "domains",
             "none.txt",
@@ -714,9 +721,11 @@ def test_paths_start_at_the_configuration(
     write("kinds.py", KINDS)
     (tmp_path / "domains.txt").write_text("example.org\n")
     monkeypatch.setenv("WHERE", "below")
-    plugin = built(use="kinds", path="${WHERE}/$WHERE-$", domains="domains.txt").plugin
+    options = {"domains": "domains.txt", "rules": "domains.txt"}
+    plugin = built(use="kinds", path="${WHERE}/$WHERE-$", **options).plugin
     assert plugin.__dict__["path"] == tmp_path / "below" / "below-$"
     assert plugin.__dict__["domains"].current() == ("example.org",)
+    assert plugin.__dict__["rules"].current() == ("example.org",)
 
 
 # -- Documentation --------------------------------------------------------------------------------

@@ -88,6 +88,11 @@ def test_an_entry_that_is_no_domain_is_an_error(tmp_path: Path) -> None:
     ]
 
 
+def test_a_plain_list_will_do() -> None:
+    answer = Domains(["example.org"]).rcpt(a_transaction(), a_recipient("bob@example.org"))
+    assert answer == Accept()
+
+
 def test_nobody_else_is_relayed_for() -> None:
     run(
         converse(

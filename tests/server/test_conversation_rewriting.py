@@ -129,6 +129,30 @@ def test_capabilities_that_break(offered: Any) -> None:
     )
 
 
+def test_a_greeting_that_breaks_changes_nothing() -> None:
+    class Picky(Plugin):
+        """Knows one client only."""
+
+        def capabilities(self, session: Session, offered: tuple[str, ...]) -> tuple[str, ...]:
+            if session.hello != "good.example":
+                raise KeyError(session.hello)
+            return offered
+
+    session = talk(
+        [Picky()],
+        """
+        S: 220 ...
+        C: HELO good.example
+        S: 250 ...
+        C: EHLO bad.example
+        S: 451 4.3.0 Internal error
+        C: MAIL FROM:<>
+        S: 250 ...
+        """,
+    )
+    assert (session.verb, session.hello) == ("HELO", "good.example")
+
+
 def test_capabilities_cannot_break_a_reply() -> None:
     talk(
         [rewrites(capabilities=("SIZE\r\n550 no\0",))],

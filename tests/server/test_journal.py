@@ -56,7 +56,7 @@ def test_a_session_reads_like_a_story(caplog: pytest.LogCaptureFixture) -> None:
     assert re.fullmatch(
         r"ID\.1 <anne@client\.example> -> <bob@example\.org>, \d+ octets: 250 2\.0\.0 .*", queued
     )
-    assert lines[-1] == "ID 192.0.2.1:7 (client.example) gone after T and 1 messages"
+    assert lines[-1] == "ID 192.0.2.1:7 (client.example) gone after T and 1 message"
 
 
 def test_many_recipients_are_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gatepost import Site
 from gatepost.config import Listen, SocketAddress
@@ -60,16 +63,16 @@ def test_the_system_may_choose_the_port() -> None:
 )
 def test_it_speaks_what_it_was_told_to(protocol: str, line: bytes, tmp_path: Path) -> None:
     async def listen() -> None:
-        socket = tmp_path / "socket"
+        path = tmp_path / "socket"
         lmtp = protocol == "lmtp"
-        listener = a_listener(Listen(f"unix:{socket}", protocol="lmtp" if lmtp else "smtp"))
+        listener = a_listener(Listen(f"unix:{path}", protocol="lmtp" if lmtp else "smtp"))
         await listener.open()
-        assert stat.S_ISSOCK(socket.stat().st_mode)
+        assert stat.S_ISSOCK(path.stat().st_mode)
         assert await banner(listener.address) == line
         await everybody_left(listener)
         listener.close()
         listener.close()
-        assert not socket.exists()
+        assert not path.exists()
 
     asyncio.run(listen())
 
@@ -85,6 +88,65 @@ def test_a_port_that_is_taken_is_named() -> None:
         assert caught.value.listen is second.listen
         second.close()
         first.close()
+
+    asyncio.run(listen())
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_socket_where_somebody_answers_is_not_taken_away(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    async def listen() -> None:
+        first, second = (a_listener(Listen(f"unix:{tmp_path / 'socket'}")) for _ in range(2))
+        await first.open()
+        with pytest.raises(CannotListen) as caught:
+            await second.open()
+        assert caught.value.errno == errno.EADDRINUSE
+        second.close()
+        assert await banner(first.address) == b"220 mx.example ESMTP\r\n"
+        await everybody_left(first)
+        first.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(listen())
+
+
+def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
+    async def listen() -> None:
+        path = tmp_path / "socket"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        listener = a_listener(Listen(f"unix:{path}"))
+        await listener.open()
+        assert await banner(listener.address) == b"220 mx.example ESMTP\r\n"
+        await everybody_left(listener)
+        listener.close()
+        assert not path.exists()
+
+    asyncio.run(listen())
+
+
+def test_only_its_own_socket_is_removed(tmp_path: Path) -> None:
+    async def listen() -> None:
+        path = tmp_path / "socket"
+        listener = a_listener(Listen(f"unix:{path}"))
+        await listener.open()
+        path.rename(tmp_path / "moved")
+        path.write_text("of somebody else")
+        listener.close()
+        assert path.read_text() == "of somebody else"
+
+    asyncio.run(listen())
+
+
+def test_a_file_is_no_socket(tmp_path: Path) -> None:
+    async def listen() -> None:
+        path = tmp_path / "socket"
+        path.write_text("of somebody else")
+        with pytest.raises(CannotListen) as caught:
+            await a_listener(Listen(f"unix:{path}")).open()
+        assert caught.value.errno == errno.EEXIST
+        assert path.read_text() == "of somebody else"
 
     asyncio.run(listen())
 

@@ -406,6 +406,11 @@ def test_chunks_are_counted_together_and_before_they_come() -> None:
     )
 
 
+def test_the_first_refusal_counts() -> None:
+    chunk = f"C: BDAT 202 LAST\nC: {'x' * 200}\n"
+    assert kept(f"{ENVELOPE}\n{chunk}S: 554 5.7.1 No", says(data=Deny("No")), limits=SMALL) == []
+
+
 def test_a_huge_chunk_is_not_kept() -> None:
     script = f"{ENVELOPE}\nC: BDAT 999999999999999999 LAST\nC: QUIT"
     assert kept(script, limits=SMALL) == []

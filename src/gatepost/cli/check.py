@@ -8,14 +8,11 @@ from pathlib import Path
 import click
 
 from gatepost.cli.columns import show_columns
-from gatepost.cli.configuration import config_option, load_or_complain
+from gatepost.cli.configuration import NEEDED, config_option, load_or_complain
 from gatepost.config import Config
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.turn import Turn
 from gatepost.plugin import HOOKS
-
-#: Hooks on which mail comes to an end when nobody speaks, and what becomes of it.
-_NEEDED = {"rcpt": "every recipient is refused", "queue": "every message is deferred"}
 
 
 @click.command("check")
@@ -49,8 +46,8 @@ def _rows(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _order(title: str, hook: str, turns: tuple[Turn, ...]) -> Iterator[tuple[str, str, str]]:
-    if not turns and hook in _NEEDED:
-        yield title, "(nobody)", _NEEDED[hook]
+    if not turns and hook in NEEDED:
+        yield title, "(nobody)", NEEDED[hook]
     for turn in turns:
         yield title, turn.name, "; ".join(_remarks(turn, hook))
         title = ""

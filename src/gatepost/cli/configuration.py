@@ -16,13 +16,15 @@ from gatepost.plugins.rcpt.domains import Domains
 
 #: The configuration of a command that is told of none.
 USUAL = "gatepost.toml"
+#: Hooks on which mail comes to an end when nobody speaks, and what becomes of it.
+NEEDED = {"rcpt": "every recipient is refused", "queue": "every message is deferred"}
 
 config_option = click.option(
     "-c",
     "--config",
     "config_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # what cannot be read is told with the rest
     default=USUAL,
     show_default=True,
     help="The configuration.",

@@ -27,6 +27,7 @@ _REMEDIES = {
     "or for a program that has CAP_NET_BIND_SERVICE: give it that, or write another address",
     errno.EADDRNOTAVAIL: "this machine has no such address; `ip address` lists those that it has",
     errno.EAFNOSUPPORT: "this machine does not speak that version of IP; write another address",
+    errno.EEXIST: "a file of that name is there, which is no socket; write another path",
     errno.ENOENT: "there is no such directory; make it, or write another path",
     errno.ENOTDIR: "what leads there is no directory; write another path",
 }

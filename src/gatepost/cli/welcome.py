@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from gatepost.cli.configuration import first_domain
+from gatepost.cli.configuration import NEEDED, first_domain
 from gatepost.cli.visible import visible
 from gatepost.config import Config, SocketAddress
+from gatepost.hooks.chain import Chain
 from gatepost.plugins.queue.maildir import Maildir
 
 #: Addresses that mean all that the machine has, and one of them.
@@ -28,6 +29,10 @@ def _lines(config: Config, addresses: Sequence[SocketAddress]) -> Iterator[str]:
     yield f"Gatepost {version('gatepost')} takes mail as {config.hostname}"
     for listen, address in zip(config.listen, addresses, strict=True):
         yield f"Listening on {address} ({listen.name}, {listen.protocol})"
+    turns = Chain(config.plugins).turns
+    for hook, fate in NEEDED.items():
+        if not turns[hook]:
+            yield f"No plugin speaks on {hook}: {fate}"
     maildirs = [plugin.path for plugin, _ in config.plugins if isinstance(plugin, Maildir)]
     for path in maildirs:
         yield f"Mail goes to {_short(path)}"

@@ -84,8 +84,10 @@ def plain(kind: Any) -> Any:
 
 
 def choices(kind: Any) -> list[Any]:
-    """The members of a union but None, which TOML cannot say."""
-    return [choice for choice in get_args(kind) if choice is not NoneType]
+    """The members of a union but None, which TOML cannot say, and those that Entries include."""
+    members = get_args(kind)
+    left_out = (NoneType, Iterable[str], Sequence[str]) if Entries in members else (NoneType,)
+    return [choice for choice in members if choice not in left_out]
 
 
 def found(value: object) -> str:

@@ -84,9 +84,10 @@ class EndOfData:
 
 @dataclass(slots=True)
 class Spoiled:
-    """The message is in and cannot be taken; the reply says why."""
+    """The message is in, or a chunk of it, and cannot be taken; the reply says why."""
 
     reply: Reply
+    whole: bool = True  #: in LMTP every recipient gets a reply, but to a chunk there is one
 
 
 @dataclass(slots=True)

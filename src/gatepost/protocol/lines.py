@@ -12,6 +12,7 @@ from io import IncrementalNewlineDecoder
 
 #: The first octets of a TLS record that holds a handshake.
 _TLS = b"\x16\x03"
+_PREAMBLES = frozenset({b"DATA ", b"BDAT "})
 _STRAY_LF = re.compile(rb"(?<!\r)\n")
 _STRAY_CR = re.compile(rb"\r(?!\n)")
 
@@ -22,9 +23,10 @@ class Flaw(Enum):
     LONG_LINE = auto()
     STRAY_LINE_END = auto()
     TLS_HELLO = auto()  #: a ClientHello where a command should be; its sender waits for an answer
+    LONG_PREAMBLE = auto()  #: a long line that begins as DATA or BDAT do; a message may follow it
 
 
-LONG_LINE, STRAY_LINE_END, TLS_HELLO = Flaw
+LONG_LINE, STRAY_LINE_END, TLS_HELLO, LONG_PREAMBLE = Flaw
 
 
 class LineBuffer:
@@ -33,13 +35,13 @@ class LineBuffer:
     It holds no more than one line over the limit plus what was appended last.
     """
 
-    __slots__ = ("_limit", "_octets", "_skipping", "_start", "unread")
+    __slots__ = ("_limit", "_octets", "_skipped", "_start", "unread")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._octets = b""
         self._start = 0
-        self._skipping = False
+        self._skipped = b""  # the first octets of a long line; its other octets are forgotten
         self.unread = 0  #: octets
 
     def append(self, octets: bytes) -> None:
@@ -74,24 +76,26 @@ class LineBuffer:
         self.unread = len(octets) - self._start
         if not self.unread:
             self._octets, self._start = b"", 0
-        too_long = self._skipping or end + 2 - start > self._limit
+        too_long = self._skipped or end + 2 - start > self._limit
         if too_long or b"\n" in line or line[:2] == _TLS:
             return self._flaw(line)
         return line
 
     def _flaw(self, line: bytes) -> Flaw:
-        skipped, self._skipping = self._skipping, False
-        if line[:2] == _TLS and not skipped:
+        beginning, self._skipped = self._skipped or line[:5], b""
+        if beginning[:2] == _TLS:
             return TLS_HELLO
-        return STRAY_LINE_END if b"\n" in line else LONG_LINE
+        if b"\n" in line:
+            return STRAY_LINE_END
+        return LONG_PREAMBLE if beginning.upper() in _PREAMBLES else LONG_LINE
 
     def _unfinished_line(self) -> Flaw | None:
-        if self._octets.startswith(_TLS, self._start) and not self._skipping:
+        if self._octets.startswith(_TLS, self._start) and not self._skipped:
             return TLS_HELLO
         if self._octets.find(b"\n", self._start) >= 0:  # it would wait for a CRLF for ever
             return STRAY_LINE_END
-        if self._skipping or self.unread > self._limit:
-            self._skipping = True
+        if self._skipped or self.unread > self._limit:
+            self._skipped = self._skipped or self._octets[self._start : self._start + 5]
             ends_in_cr = self._octets.endswith(b"\r")
             self.clear()
             self.append(b"\r" if ends_in_cr else b"")

@@ -45,6 +45,7 @@ _LINE_FLAWS = {
     Flaw.LONG_LINE: LONG_LINE,
     Flaw.STRAY_LINE_END: STRAY_LINE_END,
     Flaw.TLS_HELLO: NOT_MAIL,
+    Flaw.LONG_PREAMBLE: replace(LONG_LINE, final=True),
 }
 _TEXT_FLAWS = {
     Flaw.LONG_LINE: Reply(554, "5.6.0", "The message has a line that is too long"),
@@ -53,6 +54,8 @@ _TEXT_FLAWS = {
         550, "5.5.2", "The message has a bare CR or LF; lines end with CR LF", final=True
     ),
 }
+#: What DATA is told in a transaction with BODY=BINARYMIME (RFC 3030, 3).
+_BINARY_BY_BDAT = Reply(503, "5.5.1", "A binary message comes by BDAT")
 
 
 class ServerProtocol:
@@ -65,6 +68,7 @@ class ServerProtocol:
 
     __slots__ = (
         "_at_end",
+        "_binary",
         "_context",
         "_filter",
         "_pending",
@@ -91,6 +95,7 @@ class ServerProtocol:
         self._text_line_limit = text_line_limit
         self._repair = repair
         self._verbatim = verbatim
+        self._binary = False  #: whether the message under way has no lines to be watched
         self._pending: Event | None = None
         self._reader: DataReader | ChunkReader | None = None  #: while octets of a message arrive
         self._at_end: Event = EndOfData()  #: what it means that the reader has come to its end
@@ -140,12 +145,14 @@ class ServerProtocol:
         """The event that a command line amounts to; it takes the place of a pending `Line`."""
         event = parse(verb, text, self._context)
         kind = type(event)
-        if kind not in IN_TURN[self.state]:
+        if kind not in IN_TURN[self.state] or (self._binary and kind is Data):
             return self._refuse(event)
         if isinstance(event, Bdat):
             self._pending = None
             self._begin_chunk(event)
         else:
+            if verb == "DATA" and isinstance(event, Malformed):
+                event = Malformed(self._ending_if_ahead(event.reply))
             self._pending = event
         return event
 
@@ -159,6 +166,7 @@ class ServerProtocol:
             raise RuntimeError("nothing to answer")
         if isinstance(event, Mail):
             self._ask_for_utf8(reply.positive and event.parameters.smtputf8)
+            self._binary = event.parameters.body == "BINARYMIME"
         elif not reply.positive and isinstance(event, Data):
             reply = self._ending_if_ahead(reply)
         utf8 = self._context.utf8
@@ -186,7 +194,7 @@ class ServerProtocol:
 
     def _refuse(self, event: Event) -> Event:
         """What an event out of turn amounts to."""
-        refusal = out_of_turn(self.state, event)
+        refusal = self._out_of_turn(event)
         if isinstance(event, Data):
             refusal = self._ending_if_ahead(refusal)
         self._pending = Malformed(refusal)
@@ -196,6 +204,13 @@ class ServerProtocol:
         self._reader, self._at_end, self._filter = ChunkReader(event.size), self._pending, None
         self._pending = None
         return Chunk(b"")
+
+    def _out_of_turn(self, event: Event) -> Reply:
+        if type(event) in IN_TURN[self.state]:
+            return _BINARY_BY_BDAT
+        refusal = out_of_turn(self.state, event)
+        # RFC 2033, 4.2: where nobody is left, LMTP knows no other code.
+        return replace(refusal, code=503) if self._context.lmtp else refusal
 
     def _ending_if_ahead(self, refusal: Reply) -> Reply:
         """A refusal of DATA ends the session of a client that did not wait for it.
@@ -223,13 +238,18 @@ class ServerProtocol:
                 return None
             content, behind = reader.read(received)
             self.input.append(behind)
-            if content and self._filter is not None and (text := self._filter.filter(content)):
-                return Chunk(text)
+            if content and self._filter is not None:
+                text = content if self._binary else self._filter.filter(content)
+                if text:
+                    return Chunk(text)
             if not reader.ended:
                 return None
         if isinstance(self._at_end, EndOfData) and self._filter and (rest := self._filter.end()):
             return Chunk(rest)
         self._reader = None
         flaw = self._filter.flaw if self._filter else None
-        self._pending = Spoiled(_TEXT_FLAWS[flaw]) if flaw else self._at_end
+        self._pending = self._at_end
+        if flaw:
+            whole = isinstance(self._at_end, EndOfData)
+            self._pending = Spoiled(_TEXT_FLAWS[flaw], whole=whole)
         return self._pending

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from gatepost.hooks.chain import Chain
+from gatepost.hooks.chain import Chain, PluginFailure
 from gatepost.hooks.replies import reply_to
 from gatepost.protocol.commands import LMTP_VERBS, SMTP_VERBS
 from gatepost.protocol.events import (
@@ -51,18 +51,22 @@ class Courtesies:
 
     async def helo(self, event: Helo | Ehlo | Lhlo) -> Reply:
         """A greeting; it begins the session anew, unless it is refused (RFC 5321, 4.1.4)."""
-        session, before = self._session, self._session.verb
+        session, before = self._session, (self._session.verb, self._session.hello)
         session.verb = type(event).__name__.upper()
         reply = await self._ask("helo", event.name, name=event.name, me=self._site.hostname)
         if not reply.positive:
-            session.verb = before
+            session.verb, session.hello = before
             return reply
         session.hello = event.name
         words = reply.text.removeprefix(self._site.hostname).replace("\n", " ").strip()
         first_line = f"{self._site.hostname} {words}".strip()
         offered: tuple[str, ...] = ()
         if not isinstance(event, Helo):
-            offered = await self._capabilities()
+            try:
+                offered = await self._capabilities()
+            except PluginFailure:
+                session.verb, session.hello = before
+                raise
         self._protocol.offer(keywords(offered))
         return _hello(first_line, offered)
 

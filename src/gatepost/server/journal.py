@@ -38,6 +38,7 @@ class Journal(Plugin):
     def disconnect(self, session: Session) -> None:
         seconds = time.time() - session.started
         log.info(
-            "%s %s (%s) gone after %.2f s and %d messages",
+            "%s %s (%s) gone after %.2f s and %d %s",
             session.id, session.client, session.hello or "no greeting", seconds, session.messages,
+            "message" if session.messages == 1 else "messages",
         )  # fmt: skip

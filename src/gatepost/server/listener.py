@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from gatepost.config import Listen, SocketAddress
 from gatepost.hooks.chain import Chain
@@ -38,6 +42,7 @@ class Listener:
     repair: bool = False  #: mend stray CR and LF in messages instead of refusing them
     _server: asyncio.AbstractServer | None = None
     _port: int = 0  #: the one that the system chose
+    _file: os.stat_result | None = None  #: the Unix socket that was made
 
     async def open(self) -> None:
         """Begin to take clients in.  Raises CannotListen where the address cannot be had."""
@@ -58,9 +63,11 @@ class Listener:
             return
         self._server.close()
         self._server = None
-        if (path := self.listen.socket_address.path) is not None:
+        path, file = self.listen.socket_address.path, self._file
+        if path is not None and file is not None:
             with suppress(OSError):
-                path.unlink()
+                if os.path.samestat(path.lstat(), file):  # else somebody has put another there
+                    path.unlink()
 
     def converse(self, session: Session) -> Conversation:
         """The conversation that a client of this listener gets."""
@@ -71,8 +78,10 @@ class Listener:
         loop = asyncio.get_running_loop()
         where, new = self.listen.socket_address, self._new_connection
         if where.path is not None:
+            _check_that_nobody_has(where.path)
             path = os.fspath(where.path)
             self._server = await loop.create_unix_server(new, path, backlog=BACKLOG)
+            self._file = where.path.lstat()
         else:
             server = await loop.create_server(new, where.host, where.port, backlog=BACKLOG)
             self._server, self._port = server, server.sockets[0].getsockname()[1]
@@ -80,3 +89,20 @@ class Listener:
     def _new_connection(self) -> Connection:
         loop = asyncio.get_running_loop()
         return Connection(self.listen.name, self.connections, self.converse, loop.time)
+
+
+def _check_that_nobody_has(path: Path) -> None:
+    """Raise OSError where a path is taken; a socket that was left behind is not.
+
+    The event loop removes whatever socket is in its way, also that of a server at work.
+    """
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)  # where too many wait to be taken in, it would wait as well
+        failure = client.connect_ex(os.fspath(path))
+    if failure == errno.EACCES:
+        raise OSError(failure, os.strerror(failure))
+    if failure not in (errno.ENOENT, errno.ECONNREFUSED):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

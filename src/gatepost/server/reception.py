@@ -85,9 +85,9 @@ class Reception:
         """One more recipient is proposed."""
         transaction = self.transaction
         self._tried += 1
+        if self._tried > 2 * self._most_recipients:
+            self._patience.lose()
         if len(self._routes) >= self._most_recipients:
-            if self._tried > 2 * self._most_recipients:
-                self._patience.lose()
             return TOO_MANY_RECIPIENTS
         recipient = Recipient(event.recipient, event.parameters)
         setting, declared = self._chain.setting, transaction.parameters.size or 0
@@ -149,8 +149,8 @@ class Reception:
             return await self._answered(self._alike(INTERNAL_ERROR))
 
     async def spoiled(self, event: Spoiled) -> tuple[Reply, ...]:
-        """The message is in and broken."""
-        return await self._answered(self._alike(event.reply))
+        """The message is in, or a chunk of it, and broken."""
+        return await self._answered(self._alike(event.reply) if event.whole else (event.reply,))
 
     async def over(self) -> None:
         """The transaction is over, finished or not."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from gatepost.hooks.chain import Chain
-from gatepost.hooks.placement import Placement
+from gatepost.hooks.placement import Placement, placed
 from gatepost.limits import Limits
 from gatepost.plugin import Plugin
 from gatepost.server.conversation import Conversation
@@ -17,7 +16,6 @@ from gatepost.site import Site
 from gatepost.testing.script import HungUp, Said, Sent, Step, read_script
 
 _USUAL: Final = Limits()
-_WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class DialogueFailure(AssertionError):
@@ -56,7 +54,7 @@ async def converse(
     when the server says more than is written; ValueError for a script that cannot be read.
     """
     steps = list(read_script(script))
-    chain = Chain(map(_placed, plugins)).on(listener)
+    chain = Chain(map(placed, plugins)).on(listener)
     site = Site(hostname, directory or Path.cwd(), limits)
     session = Session(
         Endpoint(client, 49152 if client else 0), Endpoint("198.51.100.1", 25), listener
@@ -142,13 +140,6 @@ class _Exchange:
 
     def _fail(self, *complaint: str) -> None:
         raise DialogueFailure(self._number, "\n    ".join(complaint), self._so_far)
-
-
-def _placed(plugin: Plugin | tuple[Plugin, Placement]) -> tuple[Plugin, Placement]:
-    """The plugin and its place; a bare one has that of a table without further keys."""
-    if not isinstance(plugin, Plugin):
-        return plugin
-    return plugin, Placement(_WORD_START.sub("_", type(plugin).__name__).lower())
 
 
 def _below(lines: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TypeAlias
@@ -41,7 +42,8 @@ class Relay(Plugin):
         S: 250 2.1.5 Recipient ok
     """
 
-    networks: Entries  #: networks (`192.0.2.0/24`) and single addresses, of IPv4 and IPv6
+    #: networks (`192.0.2.0/24`) and single addresses, of IPv4 and IPv6
+    networks: Entries | Iterable[str]
     unix: bool = False  #: whether clients of our Unix sockets may relay: all who can open them
 
     def __post_init__(self) -> None:

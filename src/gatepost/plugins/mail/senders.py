@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gatepost import (
     Accept,
@@ -44,9 +45,9 @@ class Senders(Plugin):
         S: 550 5.7.1 Bob is no customer of yours
     """
 
-    rules: Entries = field(default_factory=Entries)  #: lines of a pattern, a verdict and words
+    rules: Entries | Iterable[str] = ()  #: lines of a pattern, a verdict and words
     #: lines of a sender's pattern, a recipient's pattern, a verdict and words
-    pairs: Entries = field(default_factory=Entries)
+    pairs: Entries | Iterable[str] = ()
 
     def __post_init__(self) -> None:
         self._rules = Rules(self.rules, option="rules")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gatepost import Accept, DomainList, Entries, Plugin, Recipient, Transaction
@@ -33,7 +34,7 @@ class Domains(Plugin):
     """
 
     #: domains (`example.org`), everything below one (`.example.org`), address literals
-    domains: Entries
+    domains: Entries | Iterable[str]
 
     def __post_init__(self) -> None:
         self._ours = DomainList(self.domains, option="domains")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from gatepost import (
@@ -68,8 +69,9 @@ class Recipients(Plugin):
         S: 550 5.7.1 We do not relay
     """
 
-    rules: Entries = field(default_factory=Entries)  #: lines of a pattern, a verdict and words
-    domains: Entries | None = None  #: speak only of recipients in these domains and `.suffix`es
+    rules: Entries | Iterable[str] = ()  #: lines of a pattern, a verdict and words
+    #: speak only of recipients in these domains and `.suffix`es
+    domains: Entries | Iterable[str] | None = None
     #: what becomes of recipients in `domains` that no line names
     default: Literal["none", "accept", "deny", "defer"] = "none"
 
@@ -78,7 +80,7 @@ class Recipients(Plugin):
             raise ValueError(
                 "option 'default' needs the option 'domains', or it would be for the whole world"
             )
-        self._ours = DomainList(self.domains or Entries(), option="domains")
+        self._ours = DomainList(self.domains or (), option="domains")
         self._rules = Rules(self.rules, option="rules", check=self._check)
 
     def rcpt(self, transaction: Transaction, recipient: Recipient) -> Verdict | None:
