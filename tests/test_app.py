@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -161,7 +160,7 @@ def test_a_plugin_that_cannot_start_keeps_the_server_down(run: Run, tmp_path: Pa
         gate = Gate([ear, Cannot()], listen=f"unix:{path}")
         with pytest.raises(ValueError, match="no database") as caught:
             await gate.start()
-        assert caught.value.__notes__ == ["Cannot failed on startup"]
+        assert caught.value.__notes__ == ["cannot failed on startup"]
         assert not path.exists()
         assert ear.heard == ["startup", "shutdown"]
 
@@ -216,23 +215,6 @@ def test_grace_comes_to_an_end(run: Run) -> None:
         with suppress(ConnectionResetError):  # the kernel may tell it either way
             assert await client.reader.read() == b""
         client.writer.close()
-
-    run(serve())
-
-
-def test_a_client_that_comes_at_the_last_moment_is_sent_away(run: Run) -> None:
-    async def serve() -> None:
-        for turns in range(30):
-            gate = Gate()
-            await gate.start()
-            client = socket.create_connection(("127.0.0.1", gate.port))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            await gate.stop(grace=0)
-            for _ in range(30):
-                await asyncio.sleep(0)
-            assert len(gate.connections) == 0, turns
-            client.close()
 
     run(serve())
 

@@ -85,7 +85,7 @@ class Connections:
 
     def drain(self) -> None:
         """Ask all to leave when their message is done, and let nobody in any more."""
-        pass
+        self.admits = False
         for connection in self:
             connection.drain()
 
