@@ -330,14 +330,14 @@ async def broken_replies(gate: Gate) -> list[bytes]:
 #: What the client is told, by the hook that failed; its goodbye cannot be refused.
 TOLD = {
     "connect": b"421 4.3.0 Internal error\r\n",
-    "helo": b"450 4.3.0 Internal error\r\n",
+    "helo": b"451 4.3.0 Internal error\r\n",
     "mail": b"451 4.3.0 Internal error\r\n",
-    "rcpt": b"450 4.3.0 Internal error\r\n",
+    "rcpt": b"451 4.3.0 Internal error\r\n",
     "data": b"451 4.3.0 Internal error\r\n",
     "headers": b"451 4.3.0 Internal error\r\n",
     "message": b"451 4.3.0 Internal error\r\n",
     "queue": b"451 4.3.0 Internal error\r\n",
-    "quit": b"221 2.0.0 Internal error\r\n",
+    "quit": b"221 2.0.0 mx.example says goodbye\r\n",
 }
 
 

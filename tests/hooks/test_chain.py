@@ -255,7 +255,7 @@ def test_a_failure_of_a_rehearsing_plugin_is_only_reported() -> None:
 
 def test_a_failure_is_softened_and_disconnected_like_any_refusal() -> None:
     answer = asked(placed(Says(KeyError()), soften=True, disconnect=True))
-    assert answer == Defer("Internal error", status="4.3.0", disconnect=True)
+    assert answer == Defer("Internal error", code=451, status="4.3.0", disconnect=True)
 
 
 # -- Being given up -------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def wire(hook: str, verdict: Verdict | None) -> str:
         ("help", None, "214 2.0.0 Commands: EHLO MAIL"),
         ("unrecognized", None, "500 5.5.2 Command not recognized"),
         ("quit", None, "221 2.0.0 mx.example says goodbye"),
-        ("quit", Deny("Never"), "221 2.0.0 Never"),
+        ("quit", Deny("Never"), "221 2.0.0 mx.example says goodbye"),
         ("quit", Defer(), "221 2.0.0 mx.example says goodbye"),
     ],
 )

@@ -157,5 +157,5 @@ def test_the_next_one_is_tried_when_one_is_down(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("to", [(), ("",), ("host:99999999",)])
 def test_what_is_no_next_hop(to: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="next hop|destination"):
+    with pytest.raises(ValueError, match=r"next hop|destination"):
         Forward(to=to)

@@ -105,7 +105,7 @@ ROWS: list[tuple[bytes, str, Any, str]] = [
     (HELLO,                     "", None,                             "250 HELP"),
     (b"EHLO\r\n",               "", None,                             "501 5.5.4"),
     (b"EHLO a b\r\n",           "", None,                             "501 5.5.4"),
-    (b"EHLO [192.0.2.99]\r\n",  "", None,                             "250 HELP"),  # RFC 5321, 4.1.4
+    (b"EHLO [192.0.2.99]\r\n",  "", None,                             "250 HELP"),
     (HELLO,                     "helo", Deny("No"),                   "550 5.7.1 No"),
     # any
     (b"FROB\r\n",               "", None,                             "500 5.5.2"),

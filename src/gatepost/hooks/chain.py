@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: What it means that a plugin raised an exception, took too long or answered nonsense: it never
 #: opens a door.
-BROKEN = Defer("Internal error", status="4.3.0")
+BROKEN = Defer("Internal error", code=451, status="4.3.0")
 
 _VERDICTS = frozenset({Accept, Deny, Defer})
 _FOR_EACH = frozenset({"message", "queue"})

@@ -85,9 +85,10 @@ def plain(kind: Any) -> Any:
 
 def choices(kind: Any) -> list[Any]:
     """The members of a union but None, which TOML cannot say, and those that Entries include."""
-    members = get_args(kind)
-    left_out = (NoneType, Iterable[str], Sequence[str]) if Entries in members else (NoneType,)
-    return [choice for choice in members if choice not in left_out]
+    members = [choice for choice in get_args(kind) if choice is not NoneType]
+    if Entries in members:  # these read any list of strings
+        return [one for one in members if get_origin(one) not in LISTS or get_args(one) != (str,)]
+    return members
 
 
 def found(value: object) -> str:

@@ -93,13 +93,14 @@ def reply_to(hook: str, verdict: Verdict | None, words: Mapping[str, object]) ->
 
 
 def _worded(standard: Reply, verdict: Deny | Defer) -> Reply:
-    text = printable(verdict.text) or standard.text
-    if standard.positive:  # QUIT cannot be refused; a plugin may still choose the words
-        return replace(standard, text=text)
+    if standard.positive:  # QUIT cannot be refused
+        return standard
     code = verdict.code or standard.code
+    if standard.code == 421:  # a client at the door is deferred in one way only (RFC 5321, 4.3.2)
+        code = 421
     return Reply(
         code,
         verdict.status or standard.status,
-        text,
-        final=verdict.disconnect or standard.final or code == 421,
+        printable(verdict.text) or standard.text,
+        final=verdict.disconnect or code == 421,
     )
