@@ -346,7 +346,7 @@ def test_listeners_of_one_name_or_address(told: Told) -> None:
             "recipients = 99\nline = 511\n",
             [
                 "4: limits: recipients: never fewer than 100 (RFC 5321, 4.5.3.1.8)",
-                "5: limits: line: never fewer than 512 octets (RFC 5321, 4.5.3.1.4)",
+                "5: limits: line: never fewer than 512 (RFC 5321, 4.5.3.1.4)",
             ],
         ),
         ("recipient = 1000", ["4: limits: unknown option 'recipient', did you mean 'recipients'?"]),
@@ -472,7 +472,7 @@ def test_everything_is_complained_of_at_once(told: Told) -> None:
         "1: option 'hostname' must be a domain in ASCII, or an address in brackets, not 'a b'",
         "2: unknown option 'colour'",
         f"4: {ADDRESS}or unix:/run/gatepost.sock, not 'x:25'",
-        "6: limits: line: never fewer than 512 octets (RFC 5321, 4.5.3.1.4)",
+        "6: limits: line: never fewer than 512 (RFC 5321, 4.5.3.1.4)",
         "8: dns: unknown option 'server', did you mean 'servers'?",
         "10: '../x' is no plugin's name: write a bundled one, a file's or package.module:Class",
     ]

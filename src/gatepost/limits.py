@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-#: RFC 5321, 4.5.3.1.8: a server takes at least so many recipients.
-FEWEST_RECIPIENTS = 100
+#: What a server must be able to take.
+_LEAST = {
+    "recipients": (100, "RFC 5321, 4.5.3.1.8"),
+    "line": (512, "RFC 5321, 4.5.3.1.4"),
+    "text_line": (1000, "RFC 5321, 4.5.3.1.6"),
+}
+#: With another of the limits at 0 the server could take no mail.
+_MAY_BE_ZERO = frozenset({"message_size", "memory", "errors", "idle_commands"})
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The table [limits] of the configuration."""
+    """The table [limits] of the configuration.
+
+    Raises ValueError for a limit with which no mail could be taken.
+    """
 
     message_size: int = 52_428_800  #: octets of a message; 0: no limit
     header_size: int = 1_048_576  #: octets of a message's header block
@@ -29,11 +38,10 @@ class Limits:
     session_timeout: float = 3600  #: seconds that a connection may last
 
     def __post_init__(self) -> None:
-        if self.recipients < FEWEST_RECIPIENTS:
-            raise ValueError(
-                f"recipients: never fewer than {FEWEST_RECIPIENTS} (RFC 5321, 4.5.3.1.8)"
-            )
-        if self.line < 512:
-            raise ValueError("line: never fewer than 512 octets (RFC 5321, 4.5.3.1.4)")
-        if self.text_line < 1000:
-            raise ValueError("text_line: never fewer than 1000 octets (RFC 5321, 4.5.3.1.6)")
+        for limit in fields(self):
+            value, least = getattr(self, limit.name), _LEAST.get(limit.name)
+            if least is not None and value < least[0]:
+                raise ValueError(f"{limit.name}: never fewer than {least[0]} ({least[1]})")
+            if value < 0 or (value == 0 and limit.name not in _MAY_BE_ZERO):
+                wanted = "0 or more" if limit.name in _MAY_BE_ZERO else "more than 0"
+                raise ValueError(f"option {limit.name!r} must be {wanted}, not {value}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
 from inspect import isfunction, signature
 from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
@@ -120,30 +120,34 @@ class Plugin:
 
     # -- Rewrite: each plugin in turn gets the value and returns it, changed or not --------------
 
-    def greeting(self, session: Session, text: str) -> str:
+    def greeting(self, session: Session, text: str) -> str | Awaitable[str]:
         """The words behind `220` in the banner; the host's name must stay the first of them."""
         return text
 
-    def capabilities(self, session: Session, offered: tuple[str, ...]) -> tuple[str, ...]:
+    def capabilities(
+        self, session: Session, offered: tuple[str, ...]
+    ) -> tuple[str, ...] | Awaitable[tuple[str, ...]]:
         """The lines of the EHLO reply below the first, with yours added or some taken away.
 
         What is taken away is not honoured either.
         """
         return offered
 
-    def argument(self, session: Session, verb: str, text: str) -> str:
+    def argument(self, session: Session, verb: str, text: str) -> str | Awaitable[str]:
         """The raw text behind a verb, before it is parsed."""
         return text
 
-    def received(self, transaction: Transaction, field: str) -> str:
+    def received(self, transaction: Transaction, field: str) -> str | Awaitable[str]:
         """The value of the Received field that is put on top of the message."""
         return field
 
-    def route(self, transaction: Transaction, recipient: Recipient) -> tuple[Recipient, ...]:
+    def route(
+        self, transaction: Transaction, recipient: Recipient
+    ) -> tuple[Recipient, ...] | Awaitable[tuple[Recipient, ...]]:
         """Where an accepted recipient's copy goes: to itself, to others, or to several."""
         return (recipient,)
 
-    def setting(self, name: str, value: int, address: Address | None) -> int:
+    def setting(self, name: str, value: int, address: Address | None) -> int | Awaitable[int]:
         """A limit of the configuration, for all or for one address.
 
         `name` is a key of [limits]: `message_size` (asked at EHLO for all, at MAIL for the sender,

@@ -439,7 +439,7 @@ class Adds(Plugin):
     def greeting(self, session: Session, text: str) -> str:
         return text + self._more()  # type: ignore[no-any-return]
 
-    async def capabilities(  # type: ignore[override]  # a rewriting hook may wait as well
+    async def capabilities(  # a rewriting hook may wait as well
         self, session: Session, offered: tuple[str, ...]
     ) -> tuple[str, ...]:
         await asyncio.sleep(1)

@@ -178,8 +178,10 @@ _SHELL: dict[str, Callable[[list[str]], None]] = {
     "python": _python,
     ".": _elsewhere,
     "cd": _elsewhere,
+    "curl": _elsewhere,
     "git": _elsewhere,
     "mkdir": _elsewhere,
+    "swaks": _elsewhere,
 }
 
 

@@ -493,10 +493,11 @@ def test_the_event_loop_does_not_wait_for_the_disk() -> None:
     assert getattr(Maildir.queue, "__blocking__", False)
 
 
-def test_a_start_without_permission_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["mail", "mail/{local}", "mail/all/{local}"])
+def test_a_start_with_a_file_in_the_way_fails(pattern: str, tmp_path: Path) -> None:
     (tmp_path / "mail").touch()
     with pytest.raises(OSError, match="mail"):
-        asyncio.run(converse([Maildir(path=tmp_path / "mail" / "all" / "{local}")], "S: 220 ..."))
+        asyncio.run(converse([Maildir(path=tmp_path / pattern)], "S: 220 ..."))
 
 
 def test_a_start_makes_the_directory_of_all_mail(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ class OffersBinary(Plugin):
         return (*offered, "BINARYMIME")
 
 
+class TurnsAway(Plugin):
+    """Wants nobody."""
+
+    def connect(self, session: Session) -> Answer:
+        return Deny()
+
+
 @dataclass
 class BreaksOnce(Plugin):
     """Cannot tell the capabilities the second time."""
@@ -128,6 +135,13 @@ def test_f10_what_stands_behind_an_endless_bdat_is_no_command(start: bytes, in_t
     assert client.send(TWO) == [250, 250, 250]
     pieces = [start + b" " * 3000, b" \r\nNOOP\r\nNOOP\r\n"]
     assert client.send(*(pieces if in_two else [b"".join(pieces)])) == [500]
+    assert client.conversation.over
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_f11_who_was_turned_away_cannot_smuggle_commands_by_bdat(lmtp: bool) -> None:
+    client = Client(TurnsAway(), lmtp=lmtp)
+    assert client.send(b"BDAT 12 LAST\r\nNOOP\r\nQUIT\r\n") == [503]
     assert client.conversation.over
 
 

@@ -13,18 +13,11 @@ from gatepost.hooks.loader_values import Misfit, fill, resolved_path
 from gatepost.hooks.loader_words import did_you_mean
 from gatepost.limits import Limits
 
-#: Limits that may be 0; with another at 0 the server could take no mail.
-_MAY_BE_ZERO = frozenset({"message_size", "memory", "errors", "idle_commands"})
-
 
 def read_limits(table: Mapping[str, object], complaints: Complaints) -> Limits:
     """The table [limits]."""
     values, wrong = fill(table, declared_options(Limits), Path())
     for key, value in values.items():
-        if value < 0 or (value == 0 and key not in _MAY_BE_ZERO):
-            least = "0 or more" if key in _MAY_BE_ZERO else "more than 0"
-            wrong.append(Complaint(f"option {key!r} must be {least}, not {value}", key))
-            continue
         try:
             Limits(**{key: value})  # alone, so that each is complained of
         except ValueError as error:

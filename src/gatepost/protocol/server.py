@@ -209,6 +209,8 @@ class ServerProtocol:
         if type(event) in IN_TURN[self.state]:
             return _BINARY_BY_BDAT
         refusal = out_of_turn(self.state, event)
+        if isinstance(event, Malformed):  # of one who was turned away; it may have had to be last
+            return replace(refusal, final=event.reply.final)
         # RFC 2033, 4.2: where nobody is left, LMTP knows no other code.
         return replace(refusal, code=503) if self._context.lmtp else refusal
 

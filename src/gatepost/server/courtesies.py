@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from gatepost.hooks.chain import Chain, PluginFailure
@@ -47,7 +48,10 @@ class Courtesies:
         greeting = f"{self._site.hostname} {'LMTP' if self._lmtp else 'ESMTP'}"
         if self._chain.turns["greeting"]:
             greeting = await self._chain.pass_on("greeting", self._session, greeting)
-        return await self._ask("connect", greeting=greeting)
+        reply = await self._ask("connect", greeting=greeting)
+        if reply.positive and not reply.text.startswith(self._site.hostname):
+            return replace(reply, text=f"{self._site.hostname} {reply.text}")
+        return reply
 
     async def helo(self, event: Helo | Ehlo | Lhlo) -> Reply:
         """A greeting; it begins the session anew, unless it is refused (RFC 5321, 4.1.4)."""

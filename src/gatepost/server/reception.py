@@ -113,6 +113,8 @@ class Reception:
             reply = await self._ask("data")
             if not reply.positive:
                 self._refuse(reply)
+        if not event.size and not event.last:
+            self._patience.lose()  # it brings the message no nearer
         if self._exceeds(event.size):
             self._refuse(TOO_BIG)
 

@@ -285,7 +285,7 @@ def _make_maildir(maildir: Path, root: Path) -> None:
 
 def _make(directory: Path) -> None:
     """Make a directory and those that lead to it, where they are missing."""
-    missing = [level for level in (directory, *directory.parents) if not level.exists()]
+    missing = [level for level in (directory, *directory.parents) if not level.is_dir()]
     for level in reversed(missing):
         level.mkdir(0o700, exist_ok=True)
         _sync(level.parent)
