@@ -117,7 +117,10 @@ FLOODS = {
         HELLO + ENVELOPE + b"RCPT TO:<bob@example.org>\r\n" * 100_000,
         b"421 4.7.0 Too many errors",
     ),
-    "100,000 empty chunks": (HELLO + ENVELOPE + b"BDAT 0\r\n" * 100_000, b"250 2.0.0 Chunk taken"),
+    "100,000 empty chunks": (
+        HELLO + ENVELOPE + b"BDAT 0\r\n" * 100_000,
+        b"421 4.7.0 Too many errors",
+    ),
 }
 
 
@@ -141,7 +144,7 @@ def test_a_flood_needs_no_room_and_others_are_served(flood: str) -> None:
 PIECES = {
     "a line without an end": b"x" * 65_536,
     "NULs": b"\0" * 65_536,
-    "empty chunks": b"BDAT 0\r\n" * 8192,
+    "small chunks": b"BDAT 1\r\nx" * 8192,
     "recipients": b"RCPT TO:<bob@example.org>\r\n" * 2500,
 }
 

@@ -146,7 +146,7 @@ def test_what_comes_while_a_hook_waits_is_heard(pipes: tuple[int, int, int, int]
     client_out, source, target, client_in = pipes
     os.write(client_out, b"QUIT\r\n")
     converse([Patient()], source, target)
-    assert os.read(client_in, 65_536) == b"220 6 octets too early\r\n" + GOODBYE
+    assert os.read(client_in, 65_536) == b"220 mx.example 6 octets too early\r\n" + GOODBYE
 
 
 def test_a_client_that_goes_away_cancels_what_is_waited_for() -> None:

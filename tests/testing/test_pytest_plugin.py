@@ -103,13 +103,13 @@ def test_files_that_are_wrong(pytester: pytest.Pytester) -> None:
 
 
 def test_plugins_beside_the_file_and_a_directory_of_its_own(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(no_sales=PLUGIN)
+    pytester.makepyfile(turns_sales_away=PLUGIN)
     pytester.makefile(
         ".smtp",
         dialogue="""
 plugin_directories = ["."]
 [[plugin]]
-use = "no_sales"
+use = "turns_sales_away"
 names = ["sales"]
 [[plugin]]
 use = "domains"
@@ -138,16 +138,18 @@ S: 250 2.0.0 ...
 
 
 def test_docstrings_where_they_are_wanted(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(no_sales=PLUGIN, other="class Plugin:\n    '''x\n\n     S: 220\n    '''\n")
+    pytester.makepyfile(
+        turns_sales_away=PLUGIN, other="class Plugin:\n    '''x\n\n     S: 220\n    '''\n"
+    )
     pytester.syspathinsert()
     held(pytester).assert_outcomes()
     result = held(pytester, "--gatepost-docstrings", "-v")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "no_sales.py::NoSales line 11 PASSED*",
-            "no_sales.py::NoSales line 21 FAILED*",
-            "*no_sales.py:23: expected  250 mx.other",
+            "turns_sales_away.py::NoSales line 11 PASSED*",
+            "turns_sales_away.py::NoSales line 21 FAILED*",
+            "*turns_sales_away.py:23: expected  250 mx.other",
         ]
     )
     pytester.makeini("[pytest]\ngatepost_docstrings = true\n")
