@@ -28,9 +28,9 @@ from gatepost import (
 )
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
+from gatepost.hooks.replies import MIXED, combined
 from gatepost.limits import Limits
 from gatepost.server.conversation import Conversation
-from gatepost.server.reception import MIXED, combined
 from gatepost.testing import a_recipient, a_session, converse, run
 
 ENVELOPE = """

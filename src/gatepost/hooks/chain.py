@@ -98,18 +98,15 @@ class Chain:
             mode = "enforce" if turn.enforces else turn.mode_of(verdict)
             seconds = perf_counter() - started
             for one in verdict.verdicts.values() if isinstance(verdict, Each) else (verdict,):
-                await self.record(session, Decision(turn.name, hook, one, seconds, mode))
+                decision = Decision(turn.name, hook, one, seconds, mode)
+                session.trail.add(decision)
+                if self.turns["decided"]:
+                    await self.tell("decided", session, decision)
             if mode == "enforce":
                 return verdict
             if mode == "later":
                 hold(turn.name, verdict, holder)
         return None
-
-    async def record(self, session: Session, decision: Decision) -> None:
-        """Put a decision on the trail, and tell those who listen for it."""
-        session.trail.add(decision)
-        if self.turns["decided"]:
-            await self.tell("decided", session, decision)
 
     async def tell(self, hook: str, *arguments: object) -> None:
         """Let every plugin hear of something; what one of them breaks does not stop the next."""

@@ -5,7 +5,7 @@ A plugin may choose its own words, code and status; what it leaves out is taken 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -77,8 +77,17 @@ _TEMPLATES: dict[str, dict[type[Verdict], Template]] = {
     }
     for hook, row in REPLIES.items()
 }
+#: The recipients of an SMTP message fared differently, and it can be told one thing only.
+MIXED = Reply(451, "4.3.0", "Not all recipients could be served")
+
 #: The hooks on which plugins decide.
 DECISIONS = tuple(name for name, manner in HOOKS.items() if manner == "decide")
+
+
+#: The hooks on which it refuses that nobody spoke.
+SILENCE_REFUSES = frozenset(
+    hook for hook, row in REPLIES.items() if not isinstance(row.silence, Accept)
+)
 
 
 def reply_to(hook: str, verdict: Verdict | None, words: Mapping[str, object]) -> Reply:
@@ -104,3 +113,11 @@ def _worded(standard: Reply, verdict: Deny | Defer) -> Reply:
         printable(verdict.text) or standard.text,
         final=verdict.disconnect or code == 421,
     )
+
+
+def combined(replies: Collection[Reply]) -> Reply:
+    """One reply for several copies of a message: a second copy is better than a lost one."""
+    classes = {reply.code // 100 for reply in replies}
+    if len(classes) == 1:
+        return next(iter(replies))
+    return next((reply for reply in replies if reply.code // 100 == 4), MIXED)

@@ -135,7 +135,11 @@ class Conversation:
             if isinstance(event, Line):
                 event = await self._understood(event)
             session.unread = protocol.input.unread
-            replies = await self._answer(event)
+            try:
+                answer = self._answer(event)
+                replies = await answer if answer is not None else None
+            except PluginFailure:
+                replies = _broken(event)
             if isinstance(replies, Reply):
                 out.append(protocol.reply(judge(event, replies)))
             elif replies is not None:
@@ -150,19 +154,14 @@ class Conversation:
             self.more = True
         return b"".join(out)
 
-    async def _answer(self, event: Event) -> _Replies:
-        """The reply, or in LMTP the replies, that an event earns; None for those that need none."""
+    def _answer(self, event: Event) -> Awaitable[_Replies] | None:
+        """What earns the reply to an event; None for a chunk that belongs to no message."""
         kind = type(event)
-        try:
-            if self._reception is not None and kind in _RECEPTION:
-                return await _RECEPTION[kind](self._reception, event)
-            if kind in _COURTESIES:
-                return await _COURTESIES[kind](self._courtesies, event)
-            if isinstance(event, Mail):
-                return await self._mail(event)
-        except PluginFailure:
-            return _broken(event)
-        return None  # a chunk of a BDAT out of turn; it belongs to no message
+        if self._reception is not None and kind in _RECEPTION:
+            return _RECEPTION[kind](self._reception, event)
+        if kind in _COURTESIES:
+            return _COURTESIES[kind](self._courtesies, event)
+        return self._mail(event) if isinstance(event, Mail) else None
 
     def forget_ahead(self) -> None:
         """The client is gone: what it has sent ahead is not looked at any more."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Literal
 
+from gatepost.address import Address
 from gatepost.each import Each
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
-from gatepost.hooks.replies import REPLIES, reply_to
+from gatepost.hooks.replies import REPLIES, SILENCE_REFUSES, combined, reply_to
 from gatepost.protocol.events import Bdat, Chunk, Data, EndOfChunk, EndOfData, Mail, Rcpt, Spoiled
 from gatepost.received import received_field, transmission_type
 from gatepost.reply import Reply
@@ -28,8 +29,6 @@ BIG_HEADER = Reply(554, "5.6.0", "The header is too big")
 NO_ROOM = Reply(452, "4.3.1", "No room for the message now")
 CHUNK_TAKEN = Reply(250, "2.0.0", "Chunk taken")
 
-#: The recipients of an SMTP message fared differently, and it can be told one thing only.
-MIXED = Reply(451, "4.3.0", "Not all recipients could be served")
 INTERNAL_ERROR = reply_to("queue", BROKEN, {"id": ""})
 
 
@@ -90,8 +89,7 @@ class Reception:
         if len(self._routes) >= self._most_recipients:
             return TOO_MANY_RECIPIENTS
         recipient = Recipient(event.recipient, event.parameters)
-        setting, declared = self._chain.setting, transaction.parameters.size or 0
-        if 0 < await setting("message_size", self._message_size, event.recipient) < declared:
+        if self._chain.turns["setting"] and await self._is_too_big_for(event.recipient):
             return TOO_BIG
         reply = await self._ask("rcpt", recipient, recipient=recipient)
         if reply.positive:
@@ -207,7 +205,7 @@ class Reception:
         verdict: Verdict | Each | None = None
         if self._chain.turns[hook]:
             verdict = await self._chain.ask(hook, transaction.session, transaction)
-        if verdict is None:
+        if verdict is None and hook in SILENCE_REFUSES:
             await self._note_silence(hook)
         words = {"id": transaction.id}
         if not isinstance(verdict, Each):
@@ -247,21 +245,25 @@ class Reception:
         if self._chain.turns[hook]:
             transaction = self.transaction
             verdict = await self._chain.ask(hook, transaction.session, transaction, *arguments)
-        if verdict is None:
+        if verdict is None and hook in SILENCE_REFUSES:
             await self._note_silence(hook)
         return reply_to(hook, verdict, words)
 
     async def _note_silence(self, hook: str) -> None:
         """That nobody spoke is a decision too, where it refuses."""
-        silence = REPLIES[hook].silence
-        if not isinstance(silence, Accept):
-            decision = Decision("nobody", hook, silence, 0.0)
-            await self._chain.record(self.transaction.session, decision)
+        session = self.transaction.session
+        decision = Decision("nobody", hook, REPLIES[hook].silence, 0.0)
+        session.trail.add(decision)
+        await self._chain.tell("decided", session, decision)
 
     async def _answered(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
         if self._chain.turns["queued"]:
             await self._chain.tell("queued", self.transaction, replies[0])
         return replies
+
+    async def _is_too_big_for(self, address: Address) -> bool:
+        size = await self._chain.setting("message_size", self._message_size, address)
+        return 0 < size < (self.transaction.parameters.size or 0)
 
     def _exceeds(self, more: int) -> bool:
         return 0 < self._message_size < self._received + more
@@ -290,11 +292,3 @@ class Reception:
     def _nobody_needs_it(self) -> Reply:
         """The reply for recipients that were routed to nowhere."""
         return reply_to("queue", Accept(), {"id": self.transaction.id})
-
-
-def combined(replies: Collection[Reply]) -> Reply:
-    """One reply for several copies of a message: a second copy is better than a lost one."""
-    classes = {reply.code // 100 for reply in replies}
-    if len(classes) == 1:
-        return next(iter(replies))
-    return next((reply for reply in replies if reply.code // 100 == 4), MIXED)
