@@ -29,6 +29,7 @@ from gatepost.limits import Limits
 from gatepost.server.connection import AHEAD, GOODBYE, Connection
 from gatepost.server.connections import Connections
 from gatepost.server.conversation import BATCH, Conversation
+from gatepost.server.outbox import Outbox
 
 HELLO = b"EHLO client.example\r\n"
 ENVELOPE = b"MAIL FROM:<anne@client.example>\r\nRCPT TO:<bob@example.org>\r\n"
@@ -163,7 +164,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.chain = Chain([(plugin, Placement(type(plugin).__name__)) for plugin in self.plugins])
-        self.connections = Connections(self.limits)
+        self.connections = Connections(self.limits, Outbox(lambda empty: empty()))
 
     def client(self, wire: Wire | None = None) -> tuple[Connection, Wire]:
         """A client comes."""

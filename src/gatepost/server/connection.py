@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         "_reading_paused",
         "_session_end",
         "_transport",
+        "_unsent",
     )
 
     def __init__(
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._session_end = math.inf
         self._moved = False  #: something was said since the clock was looked at
         self._progress = 0  #: octets that were received since then
+        self._unsent = b""  #: replies that wait for those of other clients
         self._choked = False  #: the client does not read its replies
         self._closing = False  #: everything is said
         self._reading_paused = False
@@ -122,8 +124,15 @@ class Connection(asyncio.Protocol):
         else:
             has_more_to_say = conversation.committed or conversation.count_ahead() > 0
         if not has_more_to_say:
+            self.flush()
             self._transport.close()
         return True
+
+    def flush(self) -> None:
+        """Send what has been answered so far."""
+        octets, self._unsent = self._unsent, b""
+        if octets and not self._lost:
+            self._transport.write(octets)
 
     def pause_writing(self) -> None:
         """The client does not read its replies: it gets no more until it does."""
@@ -208,7 +217,9 @@ class Connection(asyncio.Protocol):
             self._leave()
             return
         if octets:
-            transport.write(octets)
+            waiting, self._unsent = self._unsent, self._unsent + octets
+            if not waiting:
+                self._connections.outbox.add(self)
             self._moved = True
         if conversation.more:
             if not self._choked:
@@ -216,6 +227,7 @@ class Connection(asyncio.Protocol):
         elif conversation.over:
             self._say_goodbye()
         elif self._ended_input:
+            self.flush()
             transport.close()
         elif self._draining and conversation.between_messages:
             self._hang_up(SHUTTING_DOWN)
@@ -236,7 +248,7 @@ class Connection(asyncio.Protocol):
             self._run(self._conversation.end())
 
     def _hang_up(self, reply: Reply) -> None:
-        self._transport.write(self._conversation.close(reply))
+        self._unsent += self._conversation.close(reply)
         self._say_goodbye()
 
     def _say_goodbye(self) -> None:
@@ -245,6 +257,7 @@ class Connection(asyncio.Protocol):
         To close with input unread would make the kernel reset the connection, and the reply might
         never be seen; so the client's own end is awaited.
         """
+        self.flush()
         self._closing = True
         self._deadline = self._clock() + GOODBYE
         transport = self._transport

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gatepost.limits import Limits
 from gatepost.reply import Reply
+from gatepost.server.outbox import Outbox
 
 #: Seconds between two looks at the clocks of all connections.
 SWEEP_INTERVAL = 1.0
@@ -37,7 +38,8 @@ class Connections:
     One look at all of them each second costs less than a timer for each, in time and in memory.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, outbox: Outbox | None = None) -> None:
+        self.outbox = outbox or Outbox()  #: through which their replies go
         self.admits = True  #: whether anybody is let in at all
         self._limits = limits
         self._open: dict[Timed, str] = {}
