@@ -30,8 +30,6 @@ _VERDICTS = frozenset({Accept, Deny, Defer})
 _FOR_EACH = frozenset({"message", "queue"})
 #: Where among a rewriting hook's arguments the value stands that is passed on.
 _REWRITTEN = {"greeting": 1, "capabilities": 1, "argument": 2, "received": 1, "setting": 1}
-#: What the tuple holds that is passed on.
-_ITEMS: dict[str, type] = {"capabilities": str, "route": Recipient}
 
 
 class PluginFailure(Exception):
@@ -39,7 +37,10 @@ class PluginFailure(Exception):
 
 
 class Chain:
-    """Plugins in order, ready to be asked."""
+    """Plugins in order, ready to be asked.
+
+    Whatever a plugin raises is caught here, where it is called, and nowhere further out.
+    """
 
     def __init__(self, plugins: Iterable[tuple[Plugin, Placement]]) -> None:
         self._plugins = tuple(plugins)
@@ -131,7 +132,7 @@ class Chain:
                 value = turn.method(*passed)
                 if type(value) is not kind:
                     value = _of_kind(kind, await _settled(turn, value))
-                if kind is tuple:
+                if kind is tuple:  # of EHLO lines
                     _check_all(str, value)
                 passed[position] = value
             except Exception as error:

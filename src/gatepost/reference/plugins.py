@@ -9,8 +9,9 @@ import tomllib
 from collections.abc import Iterator
 from itertools import groupby
 
+from gatepost.cli.docstring import hooks_of, label_of
 from gatepost.hooks.loader import bundled_plugins, find_plugin, options_of
-from gatepost.plugin import HOOKS, Plugin
+from gatepost.plugin import Plugin
 from gatepost.reference.markdown import code, fenced, page, table
 from gatepost.reference.settings import default_of
 
@@ -31,21 +32,13 @@ def plugins_page() -> str:
     found = {name: find_plugin(name, ()) for name in names}
     overview = table(
         ("plugin", "hooks", "what it does"),
-        [
-            (f"[{name}](#{name})", ", ".join(_hooks(kind)), _label(kind))
-            for name, kind in found.items()
-        ],
+        [(f"[{name}](#{name})", _hooks(kind), label_of(kind)) for name, kind in found.items()],
     )
     return page("Plugins", _INTRODUCTION, overview, *(_plugin(*pair) for pair in found.items()))
 
 
-def _hooks(kind: type[Plugin]) -> list[str]:
-    """The hooks that a plugin speaks on, in the order in which a mail meets them."""
-    return [code(hook) for hook in HOOKS if getattr(kind, hook) is not getattr(Plugin, hook)]
-
-
-def _label(kind: type[Plugin]) -> str:
-    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
+def _hooks(kind: type[Plugin]) -> str:
+    return ", ".join(map(code, hooks_of(kind)))
 
 
 def _plugin(name: str, kind: type[Plugin]) -> str:
@@ -57,7 +50,7 @@ def _plugin(name: str, kind: type[Plugin]) -> str:
         [
             f"## {name}",
             "\n\n".join(_parts(kind.__doc__ or "", name)),
-            f"Hooks: {', '.join(_hooks(kind))}.",
+            f"Hooks: {_hooks(kind)}.",
             table(("option", "value", "default", "meaning"), options) if options else "No options.",
         ]
     )
