@@ -12,6 +12,16 @@ from gatepost.client import (
     TlsPolicy,
     passed_back,
 )
+from gatepost.credentials import (
+    Credentials,
+    External,
+    Password,
+    PlainSecret,
+    Proven,
+    ScramKeys,
+    Secret,
+    Token,
+)
 from gatepost.derived import Derived
 from gatepost.domain_list import DomainList
 from gatepost.each import AnswerForEach, Each
@@ -20,12 +30,16 @@ from gatepost.line_ends import with_lf
 from gatepost.message import Headers, Message
 from gatepost.notes import Note
 from gatepost.plugin import Plugin, blocking
+from gatepost.pool import Pool, PoolBusy
 from gatepost.program import Ended, run_program
 from gatepost.protocol.parameters import MailParameters, RcptParameters
+from gatepost.remembered import Remembered
 from gatepost.reply import Reply
 from gatepost.rules import Rule, Rules
+from gatepost.saslprep import saslprep
 from gatepost.session import Endpoint, Recipient, Session, Transaction
 from gatepost.site import Site
+from gatepost.tls import Certificate, Tls
 from gatepost.trail import Decision, Result
 from gatepost.verdict import Accept, Answer, Defer, Deny, Heard, Verdict
 
@@ -34,7 +48,9 @@ __all__ = [
     "Address",
     "Answer",
     "AnswerForEach",
+    "Certificate",
     "Client",
+    "Credentials",
     "Decision",
     "Defer",
     "Deny",
@@ -45,6 +61,7 @@ __all__ = [
     "Ended",
     "Endpoint",
     "Entries",
+    "External",
     "Headers",
     "Heard",
     "MailParameters",
@@ -53,22 +70,33 @@ __all__ = [
     "NextHops",
     "Note",
     "Outcome",
+    "Password",
+    "PlainSecret",
     "Plugin",
+    "Pool",
+    "PoolBusy",
     "Program",
+    "Proven",
     "RcptParameters",
     "Recipient",
+    "Remembered",
     "Reply",
     "Result",
     "Rule",
     "Rules",
+    "ScramKeys",
+    "Secret",
     "Session",
     "Site",
     "Timeouts",
+    "Tls",
     "TlsPolicy",
+    "Token",
     "Transaction",
     "Verdict",
     "blocking",
     "passed_back",
     "run_program",
+    "saslprep",
     "with_lf",
 ]

@@ -29,12 +29,14 @@ class Limits:
     recipients: int = 1000  #: of a message; never fewer than 100
     line: int = 2048  #: octets of a command line
     errors: int = 20  #: refused commands before 421
+    auth_failures: int = 3  #: failed attempts to authenticate before 421
     idle_commands: int = 100  #: NOOP, RSET, VRFY, EHLO and the like in a row, before 421
     messages: int = 1000  #: per connection
     connections: int = 2000  #: per worker
     connections_per_address: int = 50  #: per client's IP address
     command_timeout: float = 300  #: seconds to wait for a command
     data_timeout: float = 600  #: seconds to wait for the next 64 KiB of a message
+    handshake_timeout: float = 30  #: seconds for a TLS handshake, or for a PROXY header
     session_timeout: float = 3600  #: seconds that a connection may last
 
     def __post_init__(self) -> None:

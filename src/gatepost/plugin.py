@@ -8,6 +8,7 @@ from inspect import isfunction, signature
 from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 from gatepost.address import Address
+from gatepost.credentials import Credentials, Secret
 from gatepost.each import AnswerForEach
 from gatepost.reply import Reply
 from gatepost.session import Recipient, Session, Transaction
@@ -15,7 +16,9 @@ from gatepost.site import Site
 from gatepost.trail import Decision
 from gatepost.verdict import Answer, Heard
 
-Manner: TypeAlias = Literal["decide", "listen", "rewrite"]
+Manner: TypeAlias = Literal["decide", "listen", "rewrite", "supply"]
+#: What a supplying hook returns: the thing, None for "I do not have it", or either after a wait.
+Supply: TypeAlias = Secret | Awaitable[Secret | None] | None
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -24,7 +27,8 @@ class Plugin:
 
     Plugins take their turns in the order of the configuration.  What a hook returns says what kind
     of turn it is: an Answer decides (the first verdict settles the matter, None asks the next),
-    Heard only listens, and any other type is rewritten by each plugin in turn.
+    Heard only listens, Supply gives what is asked for (None asks the next), and any other type is
+    rewritten by each plugin in turn.
 
     A plugin with options is a dataclass: its fields are its options, the `#:` comments behind them
     are their documentation.
@@ -38,6 +42,22 @@ class Plugin:
 
     def helo(self, session: Session, name: str) -> Answer:
         """The client says HELO, EHLO or LHLO (`session.verb` says which) and gives its name."""
+        return None
+
+    def starttls(self, session: Session) -> Answer:
+        """The client asks for TLS."""
+        return None
+
+    def auth(self, session: Session, credentials: Credentials) -> Answer:
+        """The client shows who it is.  Somebody must accept it, or it is denied.
+
+        The type of the credentials says what there is to check: a `Password`, a `Token`, an
+        `External` certificate; or a `Proven` user, of whom silence accepts.  Answer None for a
+        user that you do not know, and let that take as long as a wrong password does.
+
+        A plugin with this hook is asked about passwords; one that answers for more, or for less,
+        says so on `mechanisms`.
+        """
         return None
 
     def mail(self, transaction: Transaction, sender: Address) -> Answer:
@@ -106,6 +126,12 @@ class Plugin:
     def shutdown(self, site: Site) -> Heard:
         """The server has taken its last connection."""
 
+    def secured(self, session: Session) -> Heard:
+        """TLS is up; `session.tls` tells what it is."""
+
+    def authenticated(self, session: Session) -> Heard:
+        """The client has shown who it is: `session.user`, by `session.mechanism`."""
+
     def decided(self, session: Session, decision: Decision) -> Heard:
         """Some plugin, perhaps this one, has given a verdict."""
 
@@ -133,6 +159,16 @@ class Plugin:
         """
         return offered
 
+    def mechanisms(
+        self, session: Session, offered: tuple[str, ...]
+    ) -> tuple[str, ...] | Awaitable[tuple[str, ...]]:
+        """The SASL mechanisms that plugins can answer for, with yours added or some taken away.
+
+        The server offers those that it knows, and under TLS only those that carry a bare password
+        or token, unless the listener says otherwise.  The `-PLUS` form of a mechanism goes with it.
+        """
+        return offered
+
     def argument(self, session: Session, verb: str, text: str) -> str | Awaitable[str]:
         """The raw text behind a verb, before it is parsed."""
         return text
@@ -154,6 +190,16 @@ class Plugin:
         at RCPT for the recipient) or `recipients` (asked at MAIL for the sender).
         """
         return value
+
+    # -- Supply: the first plugin that has it gives it --------------------------------------------
+
+    def secret(self, session: Session, user: str, mechanism: str) -> Supply:
+        """What a user's proof is checked against; None from who does not know the user.
+
+        SCRAM wants `ScramKeys` of its digest, or a `PlainSecret`; CRAM-MD5 wants a `PlainSecret`.
+        Whoever gives one vouches for the user.
+        """
+        return None
 
     def __init_subclass__(cls) -> None:
         for name, value in vars(cls).items():
@@ -190,6 +236,8 @@ def _manner(hook: Callable[..., Any]) -> Manner:
     returned = get_type_hints(hook)["return"]
     if returned == Heard:
         return "listen"
+    if returned == Supply:
+        return "supply"
     return "decide" if returned in (Answer, AnswerForEach) else "rewrite"
 
 

@@ -13,6 +13,7 @@ from gatepost.identifier import new_identifier
 from gatepost.message import Message
 from gatepost.notes import Notes
 from gatepost.protocol.parameters import MailParameters, RcptParameters
+from gatepost.tls import Tls
 from gatepost.trail import Outcome, Result, Trail
 
 
@@ -50,6 +51,9 @@ class Session:
     relaying: bool = False  #: may send to any domain
     allowed: str = ""  #: why this client is exempt from checks; empty: it is not
     user: str = ""  #: who has authenticated; empty: nobody
+    mechanism: str = ""  #: how: `SCRAM-SHA-256`; empty: not at all
+    tls: Tls | None = None  #: what protects the connection; None: nothing
+    client_name: str = ""  #: what DNS calls the client, as far as that is known
     messages: int = 0  #: transactions begun so far
     unread: int = 0  #: octets that the client has sent ahead of its turn
     notes: Notes = field(default_factory=Notes)
@@ -62,9 +66,21 @@ class Session:
         """
         self.allowed = reason
 
-    def found(self, plugin: str, outcome: Outcome, text: str = "") -> None:
-        """Put a result that is no verdict on the trail."""
-        self.trail.add(Result(plugin, outcome, text))
+    def found(
+        self,
+        plugin: str,
+        outcome: Outcome,
+        text: str = "",
+        *,
+        method: str = "",
+        word: str = "",
+        properties: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Put a result that is no verdict on the trail.
+
+        One with a `method` of RFC 8601 also goes into Authentication-Results: see `Result`.
+        """
+        self.trail.add(Result(plugin, outcome, text, method, word, properties))
 
 
 @dataclass(slots=True, eq=False)

@@ -40,6 +40,9 @@ class Result:
     plugin: str
     outcome: Outcome
     text: str = ""
+    method: str = ""  #: of RFC 8601, for Authentication-Results: `spf`; empty: it is none
+    word: str = ""  #: the method's own word, `softfail`; the outcome when empty
+    properties: tuple[tuple[str, str], ...] = ()  #: `("smtp.mailfrom", "example.org")`
 
 
 class Trail:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from inspect import isawaitable
 from time import perf_counter
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from gatepost.address import Address
 from gatepost.each import Each
@@ -29,7 +29,9 @@ BROKEN = Defer("Internal error", code=451, status="4.3.0")
 _VERDICTS = frozenset({Accept, Deny, Defer})
 _FOR_EACH = frozenset({"message", "queue"})
 #: Where among a rewriting hook's arguments the value stands that is passed on.
-_REWRITTEN = {"greeting": 1, "capabilities": 1, "argument": 2, "received": 1, "setting": 1}
+_REWRITTEN = {
+    "greeting": 1, "capabilities": 1, "mechanisms": 1, "argument": 2, "received": 1, "setting": 1,
+}  # fmt: skip
 
 
 class PluginFailure(Exception):
@@ -132,13 +134,30 @@ class Chain:
                 value = turn.method(*passed)
                 if type(value) is not kind:
                     value = _of_kind(kind, await _settled(turn, value))
-                if kind is tuple:  # of EHLO lines
+                if kind is tuple:  # of EHLO lines, or of mechanisms
                     _check_all(str, value)
                 passed[position] = value
             except Exception as error:
                 if _still_counts(turn, hook):
                     raise PluginFailure(f"{turn.name} failed on {hook}") from error
         return passed[position]
+
+    async def supply(self, hook: str, kind: tuple[type[T], ...], *arguments: object) -> T | None:
+        """What the first plugin gives that has it, of one of the kinds; None when nobody has it.
+
+        Raises PluginFailure when a plugin breaks, unless its failures are to be ignored.
+        """
+        for turn in self.turns[hook]:
+            try:
+                given = turn.method(*arguments)
+                if given is not None and type(given) not in kind:
+                    given = await _settled(turn, given)
+                if given is not None:
+                    return _one_of(kind, given)
+            except Exception as error:
+                if _still_counts(turn, hook):
+                    raise PluginFailure(f"{turn.name} failed on {hook}") from error
+        return None
 
     async def setting(self, name: str, value: int, address: Address | None = None) -> int:
         """A limit of the configuration as plugins will have it, for all or for one address.
@@ -227,6 +246,12 @@ def _of_kind(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+def _one_of(kinds: tuple[type[T], ...], value: Any) -> T:
+    if type(value) not in kinds:
+        raise TypeError(f"{type(value).__name__} is not what was asked for")
+    return cast(T, value)
 
 
 def _check_all(kind: type, values: Any) -> Any:

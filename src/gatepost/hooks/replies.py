@@ -28,6 +28,8 @@ REPLIES: dict[str, Row] = {
     # hook          nobody spoke                 Accept                             Deny                                 Defer
     "connect": Row(Accept(),                    "220 {greeting}",                  "554 5.7.1 You are not welcome here", "421 4.7.0 Come back later"),
     "helo":    Row(Accept(),                    "250 {me}",                        "550 5.7.1 {name} is not welcome",    "450 4.7.1 Come back later"),
+    "starttls": Row(Accept(),                   "220 2.0.0 Go ahead",              "554 5.7.1 No TLS for you",           "454 4.7.0 No TLS for now"),
+    "auth":    Row(Deny(),                      "235 2.7.0 Authentication succeeded", "535 5.7.8 Authentication failed", "454 4.7.0 Authentication cannot be checked for now"),
     "mail":    Row(Accept(),                    "250 2.1.0 Sender ok",             "550 5.7.1 {sender} refused",         "451 4.7.1 {sender} refused for now"),
     "rcpt":    Row(Deny("We do not relay"),     "250 2.1.5 Recipient ok",          "550 5.7.1 {recipient} refused",      "450 4.2.1 {recipient} refused for now"),
     "data":    Row(Accept(),                    "354 End with a dot on a line",    "554 5.7.1 Message refused",          "451 4.7.1 Message refused for now"),

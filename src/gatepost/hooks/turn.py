@@ -79,7 +79,9 @@ def turns_of(plugin: Plugin, placement: Placement, hook: str) -> list[Turn]:
     turns: list[Turn] = []
     if placement.mode == "later" and placement.pronounce == hook:
         turns.append(Turn(name, partial(_pronounce, name), placement))
-    if getattr(type(plugin), hook) is not getattr(Plugin, hook):
+    if hook == "mechanisms" and _answers_for_passwords(plugin):
+        turns.append(Turn(name, _with_passwords, placement))
+    if _overrides(plugin, hook):
         method = getattr(plugin, hook)
         if getattr(method, "__blocking__", False):
             method = partial(_in_thread, method)
@@ -96,6 +98,19 @@ def hold(name: str, verdict: Verdict | Each, holder: Session | Transaction) -> N
     assert isinstance(verdict, Deny | Defer), "only a refusal can be held back"
     others = tuple(held for held in holder.notes[HELD] if held[0] != name)
     holder.notes[HELD] = (*others, (name, verdict))
+
+
+def _overrides(plugin: Plugin, hook: str) -> bool:
+    return getattr(type(plugin), hook) is not getattr(Plugin, hook)
+
+
+def _answers_for_passwords(plugin: Plugin) -> bool:
+    """Whether a plugin checks credentials and does not say which."""
+    return _overrides(plugin, "auth") and not _overrides(plugin, "mechanisms")
+
+
+def _with_passwords(_: Session, offered: tuple[str, ...]) -> tuple[str, ...]:
+    return (*offered, "PLAIN", "LOGIN")
 
 
 def _is_exempt(exemptions: tuple[Exemption, ...], session: Session) -> bool:
