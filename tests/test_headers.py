@@ -117,6 +117,22 @@ def test_changes_touch_only_the_field_they_name() -> None:
     assert bytes(headers) == BLOCK.replace(first, b"").replace(second, b"")
 
 
+def test_some_of_the_fields_of_a_name_are_removed() -> None:
+    headers = Headers(BLOCK)
+    seen: list[bytes] = []
+
+    def from_c(octets: bytes) -> bool:
+        seen.append(octets)
+        return b"from c" in octets
+
+    assert headers.remove("received", from_c) == 1
+    assert seen == [b"Received: from a\r\n\tby b\r\n", b"RECEIVED:from c\r\n"]
+    assert bytes(headers) == BLOCK.replace(b"RECEIVED:from c\r\n", b"")
+    assert headers.remove("received", from_c) == 0
+    assert headers.remove("Absent", from_c) == 0
+    assert headers.get_all("Received") == ["from a\tby b"]
+
+
 def test_replacing_what_is_absent_adds_it() -> None:
     headers = Headers(b"A: b\r\n")
     headers.replace("C", "d")

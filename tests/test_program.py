@@ -13,9 +13,10 @@ import pytest
 import uvloop
 
 from gatepost import Ended, run_program
-from gatepost.program import ENVIRONMENT, OUTPUT_LIMIT
+from gatepost.program import ENVIRONMENT, OUTPUT_LIMIT, running
 
 Runner: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
+NOBODY = 65_534
 LARGE = [b"0123456789abcdef" * 4096] * 100  # more than any pipe holds
 
 
@@ -35,9 +36,9 @@ async def sh(
     content: Iterable[bytes] = (),
     *,
     seconds: float = 20,
-    envelope: bytes | None = None,
+    **others: Any,
 ) -> Ended:
-    return await run_program(["sh", "-c", script], content, seconds=seconds, envelope=envelope)
+    return await run_program(["sh", "-c", script], content, seconds=seconds, **others)
 
 
 @pytest.mark.parametrize("content", [[], [b""], [b"a", b"", b"b"], LARGE])
@@ -81,6 +82,13 @@ def test_it_gets_little_of_our_environment(run: Runner, monkeypatch: pytest.Monk
     names = {line.partition("=")[0] for line in lines}
     assert names - {"PWD", "OLDPWD", "SHLVL", "_"} <= set(ENVIRONMENT)
     assert "PATH" in names
+
+
+def test_more_can_be_put_into_its_environment(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", "C")
+    more = {"TCPREMOTEIP": "192.0.2.1", "LANG": "C.UTF-8"}
+    ended = run(sh('echo "$TCPREMOTEIP $LANG ${PATH:+path}"', environment=more))
+    assert ended == Ended(0, b"192.0.2.1 C.UTF-8 path\n")
 
 
 @pytest.mark.parametrize("program", ["/nowhere/to/be/found", "no-such-program", "/", "./file"])
@@ -163,6 +171,23 @@ def test_it_is_killed_while_it_starts(turns: int, run: Runner, lifeline: int) ->
 
     run(cancelled())
     assert let_go(lifeline)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start what it may not kill later")
+def test_what_cannot_be_killed_is_left_alone(run: Runner, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "end")
+
+    async def leave() -> Ended:
+        try:
+            async with running(["sh", "-c", "read line < end; exit 7"]) as program:
+                os.setresuid(NOBODY, NOBODY, 0)
+        finally:
+            os.setresuid(0, 0, 0)
+        (tmp_path / "end").write_text("now\n")
+        await program.end()
+        return program.ended
+
+    assert run(leave()) == Ended(7, b"")
 
 
 def test_content_that_breaks_off_does_not_pass_for_a_whole(run: Runner, tmp_path: Path) -> None:

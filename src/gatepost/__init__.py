@@ -26,9 +26,13 @@ from gatepost.derived import Derived
 from gatepost.domain_list import DomainList
 from gatepost.each import AnswerForEach, Each
 from gatepost.entries import Entries
+from gatepost.fetched import Fetched
+from gatepost.hashed_password import HashedPassword
 from gatepost.line_ends import with_lf
+from gatepost.mailbox_list import mailbox_list
 from gatepost.message import Headers, Message
 from gatepost.notes import Note
+from gatepost.peer import Peer, Wire
 from gatepost.plugin import Plugin, blocking
 from gatepost.pool import Pool, PoolBusy
 from gatepost.program import Ended, run_program
@@ -40,14 +44,18 @@ from gatepost.saslprep import saslprep
 from gatepost.session import Endpoint, Recipient, Session, Transaction
 from gatepost.site import Site
 from gatepost.tls import Certificate, Tls
+from gatepost.tls_client import client_context
+from gatepost.token_rules import BadToken, TokenRules
 from gatepost.trail import Decision, Result
 from gatepost.verdict import Accept, Answer, Defer, Deny, Heard, Verdict
+from gatepost.web_address import web_host
 
 __all__ = [
     "Accept",
     "Address",
     "Answer",
     "AnswerForEach",
+    "BadToken",
     "Certificate",
     "Client",
     "Credentials",
@@ -62,6 +70,8 @@ __all__ = [
     "Endpoint",
     "Entries",
     "External",
+    "Fetched",
+    "HashedPassword",
     "Headers",
     "Heard",
     "MailParameters",
@@ -71,6 +81,7 @@ __all__ = [
     "Note",
     "Outcome",
     "Password",
+    "Peer",
     "PlainSecret",
     "Plugin",
     "Pool",
@@ -92,11 +103,16 @@ __all__ = [
     "Tls",
     "TlsPolicy",
     "Token",
+    "TokenRules",
     "Transaction",
     "Verdict",
+    "Wire",
     "blocking",
+    "client_context",
+    "mailbox_list",
     "passed_back",
     "run_program",
     "saslprep",
+    "web_host",
     "with_lf",
 ]

@@ -9,18 +9,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gatepost.config import Config, Listen, SocketAddress, own_hostname
+from gatepost.config import Config, Listen, SocketAddress, TlsSettings, own_hostname
 from gatepost.config.settings import StrayLineEnds
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement, placed
 from gatepost.limits import Limits
 from gatepost.plugin import Plugin
+from gatepost.server.certificates import Certificates
 from gatepost.server.connections import SWEEP_INTERVAL, Connections
+from gatepost.server.guesses import Guesses
 from gatepost.server.journal import Journal
 from gatepost.server.listener import Listener
 from gatepost.site import Site
 
-__all__ = ["Gate", "Limits", "Listen", "Placement"]
+__all__ = ["Gate", "Limits", "Listen", "Placement", "TlsSettings"]
 
 #: Seconds that messages under way are given when the server stops.
 GRACE = 10.0
@@ -37,7 +39,8 @@ class Gate:
     `plugins` are asked in their order; one may come with a `Placement`, which is what the common
     keys of a [[plugin]] table say, and else is called by its class: `NoSales` is `no_sales`.
     `listen` is one address or several, as in the configuration: `127.0.0.1:0` for a port that the
-    system chooses, `[::1]:2525`, `unix:gatepost.sock`, or a `Listen`.  It runs in the event loop
+    system chooses, `[::1]:2525`, `unix:gatepost.sock`, or a `Listen`; one with TLS needs `tls`, the
+    certificates.  It runs in the event loop
     that it is started in and starts no thread of its own.
     """
 
@@ -50,10 +53,21 @@ class Gate:
         limits: Limits | None = None,
         stray_line_ends: StrayLineEnds = "refuse",
         directory: Path | None = None,
+        tls: TlsSettings | None = None,
+        authserv_id: str = "",
         dns_servers: tuple[str, ...] = (),
     ) -> None:
         limits = limits or Limits()
-        self.site = Site(hostname or own_hostname(), directory or Path.cwd(), limits, dns_servers)
+        hostname = hostname or own_hostname()
+        self.site = Site(
+            hostname,
+            directory or Path.cwd(),
+            limits,
+            authserv_id="" if authserv_id == "none" else authserv_id or hostname,
+            dns_servers=dns_servers,
+        )
+        guesses = Guesses()
+        certificates = Certificates(tls) if tls is not None else None
         self.connections = Connections(limits)
         self.chain = Chain(_with_journal(map(placed, plugins)))
         self.listeners = tuple(
@@ -62,6 +76,8 @@ class Gate:
                 self.chain.on(one.name),
                 self.site,
                 self.connections,
+                guesses=guesses,
+                certificates=certificates,
                 repair=stray_line_ends == "repair",
             )
             for one in _listens(listen)
@@ -78,6 +94,8 @@ class Gate:
             limits=config.limits,
             stray_line_ends=config.stray_line_ends,
             directory=config.directory,
+            tls=config.tls,
+            authserv_id=config.authserv_id,
             dns_servers=config.dns.servers,
         )
 

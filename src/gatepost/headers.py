@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -103,11 +103,18 @@ class Headers:
         others = [field for field in fields[place + 1 :] if field[0] != key]
         self._rebuild([*fields[:place], (key, octets), *others])
 
-    def remove(self, name: str) -> int:
-        """Remove all fields of that name; returns how many there were."""
+    def remove(self, name: str, where: Callable[[bytes], bool] | None = None) -> int:
+        """Remove all fields of that name, or those `where` says so; returns how many there were.
+
+        `where` is given each as `raw` gives it.
+        """
         key = name.lower()
         fields = self._parsed()
-        others = [field for field in fields if field[0] != key]
+        others = [
+            (found, octets)
+            for found, octets in fields
+            if found != key or (where is not None and not where(octets))
+        ]
         if len(others) < len(fields):
             self._rebuild(others)
         return len(fields) - len(others)

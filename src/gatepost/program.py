@@ -6,9 +6,10 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from subprocess import PIPE, STDOUT
+from types import MappingProxyType
 from typing import IO, Final, NamedTuple, cast
 
 #: Octets that are kept of what a program prints.
@@ -20,6 +21,8 @@ LAST_WORDS: Final = 0.05
 DYING: Final = 1.0
 #: What a program gets of our own environment; there may be secrets in the rest.
 ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER")
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Ended(NamedTuple):
@@ -47,13 +50,14 @@ async def run_program(
     *,
     seconds: float,
     envelope: bytes | None = None,
+    environment: Mapping[str, str] = _NOTHING,
 ) -> Ended:
     """Run a program, without a shell, and wait for its end.
 
     `arguments` are its name and its arguments, `content` is what stands on its standard input; it
     need not read all of that.  `envelope` is for the likes of qmail-queue, which read a second
     file on descriptor 1.  The program leads a session of its own, and little of our environment
-    is in its.
+    is in its; `environment` is put there besides.
 
     After so many seconds, or when the caller is cancelled, it is killed with all that it started.
     Raises TimeoutError in the first case, OSError when it cannot be run, and what `content` raises.
@@ -64,7 +68,8 @@ async def run_program(
             stdout = files.enter_context(tempfile.TemporaryFile())
             stdout.write(envelope)
             stdout.seek(0)
-        async with asyncio.timeout(seconds), running(arguments, stdout=stdout) as program:
+        starting = running(arguments, stdout=stdout, environment=environment)
+        async with asyncio.timeout(seconds), starting as program:
             await program.feed(content)
             await program.end()
     return program.ended
@@ -72,28 +77,38 @@ async def run_program(
 
 @asynccontextmanager
 async def running(
-    arguments: Sequence[str], *, stdin: int = PIPE, stdout: int | IO[bytes] = PIPE
+    arguments: Sequence[str],
+    *,
+    stdin: int = PIPE,
+    stdout: int | IO[bytes] = PIPE,
+    environment: Mapping[str, str] = _NOTHING,
 ) -> AsyncIterator[RunningProgram]:
     """A program that runs as long as one is in here; who leaves before its end kills it.
 
     `stdin` and `stdout` are descriptors for it to have instead of pipes from and to us.  What it
     prints elsewhere than on that `stdout` is heard.  Raises OSError when it cannot be run.
     """
-    starting = asyncio.ensure_future(_start(arguments, stdin, stdout))
+    starting = asyncio.ensure_future(_start(arguments, stdin, stdout, environment))
     try:
         yield await asyncio.shield(starting)
     finally:  # cancelled while it starts, asyncio would leave programs behind
         await (await starting).stop()
 
 
-async def _start(arguments: Sequence[str], stdin: int, stdout: int | IO[bytes]) -> RunningProgram:
+async def _start(
+    arguments: Sequence[str],
+    stdin: int,
+    stdout: int | IO[bytes],
+    environment: Mapping[str, str],
+) -> RunningProgram:
+    inherited = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     _, program = await asyncio.get_running_loop().subprocess_exec(
         RunningProgram,
         *(argument.encode() for argument in arguments),
         stdin=stdin,
         stdout=stdout,
         stderr=STDOUT if stdout == PIPE else PIPE,
-        env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        env={**inherited, **environment},
         start_new_session=True,
     )
     return program
@@ -173,12 +188,14 @@ class RunningProgram(asyncio.SubprocessProtocol):
         """See that it is gone, with all that it started unless it has ended by itself."""
         if not self._gone.is_set():
             # Before its standard input is closed: half a message must not pass for a whole one.
-            with suppress(ProcessLookupError):
+            # One that has become another user, as by sudo, is not ours to kill any more.
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
             with suppress(TimeoutError):
                 async with asyncio.timeout(DYING):
                     await self._gone.wait()
-        self._transport.close()
+        with suppress(PermissionError):
+            self._transport.close()
 
     def _give_up_feeding(self) -> None:
         self._deaf = True

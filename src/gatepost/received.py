@@ -23,6 +23,7 @@ _TYPES = {
 # fmt: on
 
 _LITERAL = re.compile(r"\[[0-9A-Za-z:.-]{1,255}\]")
+_NO_COMMENT_LETTER = re.compile(r"[^0-9A-Za-z._ -]")
 _NO_DOMAIN_LETTER = re.compile(r"[^0-9A-Za-z._-]")
 
 
@@ -35,19 +36,22 @@ def received_field(
     identifier: str,
     date: float,
     client_name: str = "",
+    tls: str = "",
     recipient: str = "",
 ) -> str:
     """The value of a Received field, folded.
 
     `hello` is the name that the client gave itself, `client_host` its IP address (empty for a
     Unix socket), `client_name` what DNS calls that address, `server` our host name, `protocol` a
-    `transmission_type`, `date` seconds since 1970.  `recipient` is named only when there is no
-    other: the field must not tell one recipient of the next (RFC 5321, 7.2).
+    `transmission_type`, `tls` the version and the cipher, `date` seconds since 1970.  `recipient`
+    is named only when there is no other: the field must not tell one recipient of the next
+    (RFC 5321, 7.2).
     """
     source = _source(hello, client_host, client_name)
+    secured = f"\r\n\t(tls {_NO_COMMENT_LETTER.sub('?', tls)})" if tls else ""
     target = f"\r\n\tfor <{recipient}>" if recipient.isprintable() and recipient else ""
     return (
-        f"from {source}\r\n\tby {server} with {protocol} id {identifier}{target};"
+        f"from {source}\r\n\tby {server} with {protocol}{secured} id {identifier}{target};"
         f"\r\n\t{date_time(date)}"
     )
 

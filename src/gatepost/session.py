@@ -6,15 +6,19 @@ import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gatepost.address import Address
 from gatepost.identifier import new_identifier
 from gatepost.message import Message
 from gatepost.notes import Notes
 from gatepost.protocol.parameters import MailParameters, RcptParameters
+from gatepost.protocol.proxy_header import ProxyHeader
+from gatepost.protocol.xclient import XClientFacts, XForwardFacts
 from gatepost.tls import Tls
 from gatepost.trail import Outcome, Result, Trail
+
+T = TypeVar("T")
 
 
 class Endpoint(NamedTuple):
@@ -54,6 +58,8 @@ class Session:
     mechanism: str = ""  #: how: `SCRAM-SHA-256`; empty: not at all
     tls: Tls | None = None  #: what protects the connection; None: nothing
     client_name: str = ""  #: what DNS calls the client, as far as that is known
+    proxy: ProxyHeader | None = None  #: what a proxy before us has told; None: there is none
+    forwarded: XForwardFacts | None = None  #: whom a filter before us has this message from
     messages: int = 0  #: transactions begun so far
     unread: int = 0  #: octets that the client has sent ahead of its turn
     notes: Notes = field(default_factory=Notes)
@@ -65,6 +71,23 @@ class Session:
         Being allowed never means being allowed to relay.
         """
         self.allowed = reason
+
+    def become(self, facts: XClientFacts) -> None:
+        """Be the session of another client: what was known of the one before is forgotten."""
+        self.client = self.client._replace(
+            host=_told(facts.address, self.client.host), port=_told(facts.port, self.client.port)
+        )
+        self.server = self.server._replace(
+            host=_told(facts.destination_address, self.server.host),
+            port=_told(facts.destination_port, self.server.port),
+        )
+        self.client_name = facts.name or ""
+        self.hello = facts.hello or ""
+        self.verb = {"SMTP": "HELO", "ESMTP": "EHLO"}.get(facts.protocol or "", "")
+        self.user = facts.login or ""
+        self.mechanism = "XCLIENT" if facts.login else ""
+        self.relaying = facts.login is not None and facts.login != ""
+        self.allowed, self.forwarded, self.notes = "", None, Notes()
 
     def found(
         self,
@@ -112,6 +135,23 @@ class Transaction:
     def id(self) -> str:
         """The session's id, a dot and the number of the message: `k2x81a03c5m2.1`."""
         return f"{self.session.id}.{self.number}"
+
+    def found(
+        self,
+        plugin: str,
+        outcome: Outcome,
+        text: str = "",
+        *,
+        method: str = "",
+        word: str = "",
+        properties: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Put a result about this message on the trail; otherwise as `Session.found`."""
+        self.session.trail.add(Result(plugin, outcome, text, method, word, properties, self.number))
+
+
+def _told(value: T | None, known: T) -> T:
+    return known if value is None else value
 
 
 @lru_cache(maxsize=4096)

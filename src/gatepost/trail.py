@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from gatepost.verdict import Accept, Defer, Deny, Verdict
 
-#: Entries that one session keeps; what comes later is only counted.
+#: Entries that one session keeps: when there are more, those of its first messages give way.
 TRAIL_LIMIT = 1000
 
 Mode: TypeAlias = Literal["enforce", "later", "report"]
@@ -26,6 +26,7 @@ class Decision:
     verdict: Verdict
     seconds: float  #: how long the plugin took
     mode: Mode = "enforce"  #: "later" and "report": it had no effect on this hook
+    message: int = 0  #: the number of the message that it is about; 0: about the session
 
     def __str__(self) -> str:
         noted = "" if self.mode == "enforce" else f" ({self.mode})"
@@ -43,10 +44,11 @@ class Result:
     method: str = ""  #: of RFC 8601, for Authentication-Results: `spf`; empty: it is none
     word: str = ""  #: the method's own word, `softfail`; the outcome when empty
     properties: tuple[tuple[str, str], ...] = ()  #: `("smtp.mailfrom", "example.org")`
+    message: int = 0  #: the number of the message that it is about; 0: about the session
 
 
 class Trail:
-    """Decisions and results of one session, the first `TRAIL_LIMIT` of them."""
+    """Decisions and results of one session, `TRAIL_LIMIT` of them."""
 
     __slots__ = ("_entries", "dropped")
 
@@ -56,16 +58,30 @@ class Trail:
 
     def add(self, entry: Decision | Result) -> None:
         """Put an entry at the end."""
+        if len(self._entries) >= TRAIL_LIMIT:
+            self._make_room(entry.message)
         if len(self._entries) < TRAIL_LIMIT:
             self._entries.append(entry)
         else:
             self.dropped += 1
+
+    def results_for(self, message: int) -> list[Result]:
+        """The results that concern one message: its own, and those of the session."""
+        return [result for result in self.results if result.message in (0, message)]
 
     def __iter__(self) -> Iterator[Decision | Result]:
         return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def _make_room(self, message: int) -> None:
+        """Let the older half of the messages before this one go."""
+        numbers = sorted({entry.message for entry in self._entries} - {0, message})
+        gone = set(numbers[: (len(numbers) + 1) // 2])
+        kept = [entry for entry in self._entries if entry.message not in gone]
+        self.dropped += len(self._entries) - len(kept)
+        self._entries = kept
 
     @property
     def decisions(self) -> list[Decision]:

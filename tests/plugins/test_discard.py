@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gatepost.testing import LMTP
 from gatepost import Accept, Entries
 from gatepost.hooks.loader import Loaded, load
 from gatepost.plugins.queue.discard import Discard
@@ -40,4 +41,4 @@ def test_every_recipient_of_lmtp_hears_of_it() -> None:
         S: 250 2.0.0 Queued as ...
         S: 250 2.0.0 Queued as ...
     """
-    run(converse([Domains(Entries(["example.org"])), Discard()], script, lmtp=True))
+    run(converse([Domains(Entries(["example.org"])), Discard()], script, listen=LMTP))

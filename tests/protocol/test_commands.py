@@ -35,6 +35,7 @@ from gatepost.protocol.extensions import (
     keywords,
 )
 from gatepost.protocol.parameters import MailParameters, RcptParameters
+from gatepost.protocol.xclient import XClientFacts
 from gatepost.reply import Reply
 
 EVERYTHING = frozenset(extension.keyword for extension in EXTENSIONS)
@@ -124,7 +125,7 @@ def refusal(line: bytes, *, offered: frozenset[str] = EVERYTHING, **context: boo
         (b"AUTH PLAIN", Auth("PLAIN")),
         (b"AUTH plain AGE=", Auth("PLAIN", "AGE=")),
         (b"AUTH PLAIN =", Auth("PLAIN", "=")),
-        (b"XCLIENT ADDR=192.0.2.1 name=x", XClient((("ADDR", "192.0.2.1"), ("NAME", "x")))),
+        (b"XCLIENT ADDR=192.0.2.1 name=x", XClient(XClientFacts(address="192.0.2.1", name="x"))),
         (b"", Unrecognized("")),
         (b" MAIL", Unrecognized("", "MAIL")),
         (b"FROBNICATE it", Unrecognized("FROBNICATE", "it")),

@@ -203,6 +203,7 @@ def test_a_line_that_is_too_long_spoils_the_message_and_nothing_else() -> None:
 
 def test_extensions_that_are_not_in_force_are_not_implemented() -> None:
     client = Client()
+    client.protocol.offer(frozenset())
     client.send(b"HELO client.example\r\n", ENVELOPE)
     events = client.send(b"BDAT 5\r\nQUIT\r\n")
     assert events[-1] == Malformed(Reply(502, "5.5.1", "Command not implemented", final=True))

@@ -9,6 +9,7 @@ import pytest
 
 from gatepost.address import Address
 from gatepost.protocol.events import (
+    Auth,
     Bdat,
     Connected,
     Data,
@@ -31,11 +32,13 @@ from gatepost.protocol.events import (
     StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
 )
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.protocol.states import (
     ANYWHERE,
     BAD_SEQUENCE,
+    CHALLENGES,
     IN_TURN,
     OUT_OF_TURN,
     REFUSALS,
@@ -45,6 +48,7 @@ from gatepost.protocol.states import (
     out_of_turn,
     state_after,
 )
+from gatepost.protocol.xclient import XClientFacts
 from gatepost.reply import Reply
 
 YES, GO_ON, NO, LATER = Reply(250), Reply(354), Reply(550), Reply(450)
@@ -81,7 +85,9 @@ def test_every_state_has_a_row() -> None:
 
 def test_every_state_can_be_reached() -> None:
     targets = {
-        state for row in (*TRANSITIONS.values(), *REFUSALS.values()) for state in row.values()
+        state
+        for row in (*TRANSITIONS.values(), *CHALLENGES.values(), *REFUSALS.values())
+        for state in row.values()
     }
     # The first is where all begins, and the last is where a final reply leads.
     assert targets | {State.CONNECT, State.CLOSED} == set(State)
@@ -89,7 +95,7 @@ def test_every_state_can_be_reached() -> None:
 
 def test_every_event_has_its_turn_somewhere_or_is_no_command_of_ours() -> None:
     known = ANYWHERE.union(*TRANSITIONS.values(), *REFUSALS.values())
-    elsewhere = {"Line", "Chunk", "StartTls", "Auth", "XClient"}
+    elsewhere = {"Line", "Chunk"}
     events: set[Any] = {
         kind for member in get_args(Event) for kind in (get_args(member) or (member,))
     }
@@ -98,7 +104,7 @@ def test_every_event_has_its_turn_somewhere_or_is_no_command_of_ours() -> None:
 
 def test_what_is_refused_could_have_been_accepted() -> None:
     for state, row in REFUSALS.items():
-        assert row.keys() - {Spoiled} <= TRANSITIONS[state].keys()
+        assert row.keys() - {Spoiled, Malformed} <= TRANSITIONS[state].keys()
 
 
 @pytest.mark.parametrize(("state", "greeting"), list(product(OPEN, GREETINGS)), ids=name)
@@ -183,7 +189,9 @@ def test_where_replies_lead(state: State, event: Event, reply: Reply, next_state
         (State.BDAT, MAIL, 503, "one message"),
         (State.BDAT, RCPT, 503, "MAIL"),
         (State.BDAT, Data(), 503, "BDAT"),
-        (State.READY, StartTls(), 503, "sequence"),
+        (State.MAIL, StartTls(), 503, "message"),
+        (State.RCPT, Auth("PLAIN"), 503, "message"),
+        (State.BDAT, XClient(XClientFacts()), 503, "message"),
     ],
     ids=name,
 )

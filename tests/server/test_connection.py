@@ -23,6 +23,7 @@ from gatepost import (
     Site,
     Transaction,
 )
+from gatepost.config import Listen
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
@@ -30,6 +31,8 @@ from gatepost.server.connection import AHEAD, GOODBYE, Connection
 from gatepost.server.connections import Connections
 from gatepost.server.conversation import BATCH, Conversation
 from gatepost.server.outbox import Outbox
+from gatepost.server.tls_channel import TlsChannel
+from gatepost.testing import MX
 
 HELLO = b"EHLO client.example\r\n"
 ENVELOPE = b"MAIL FROM:<anne@client.example>\r\nRCPT TO:<bob@example.org>\r\n"
@@ -161,6 +164,7 @@ class Scene:
     plugins: list[Plugin]
     limits: Limits = field(default_factory=Limits)
     now: float = 0.0
+    listen: Listen = MX
 
     def __post_init__(self) -> None:
         self.chain = Chain([(plugin, Placement(type(plugin).__name__)) for plugin in self.plugins])
@@ -169,14 +173,15 @@ class Scene:
     def client(self, wire: Wire | None = None) -> tuple[Connection, Wire]:
         """A client comes."""
         wire = wire or Wire()
-        site = Site("mx.example", limits=self.limits)
-
-        def converse(session: Session) -> Conversation:
-            return Conversation(session, self.chain, site)
-
-        connection = Connection("mx", self.connections, converse, lambda: self.now)
+        connection = Connection(self, lambda: self.now)
         connection.connection_made(wire)
         return connection, wire
+
+    def converse(self, session: Session) -> Conversation:
+        return Conversation(session, self.chain, Site("mx.example", limits=self.limits))
+
+    def new_channel(self) -> TlsChannel:
+        raise NotImplementedError("nobody speaks TLS here")
 
     def pass_time(self, seconds: float) -> None:
         """The clock goes on, and is held against all."""

@@ -31,7 +31,7 @@ from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
 from gatepost.reply import Reply
 from gatepost.server.conversation import BATCH, Conversation
-from gatepost.testing import a_session, converse, run
+from gatepost.testing import LMTP, MX, a_session, converse, run
 
 
 class TakesAll(Plugin):
@@ -160,7 +160,7 @@ def test_lmtp_greets_with_lhlo() -> None:
         C: HELP
         S: 214 2.0.0 Commands: LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP
         """,
-        lmtp=True,
+        listen=LMTP,
     )
 
 
@@ -537,7 +537,7 @@ def test_no_client_breaks_a_conversation(pieces: list[bytes], lmtp: bool, repair
         listens = Listens()
         chain = Chain([(listens, Placement("listens")), (TakesAll(), Placement("all"))])
         conversation = Conversation(
-            a_session(), chain, Site("mx.example"), lmtp=lmtp, repair=repair
+            a_session(), chain, Site("mx.example"), listen=LMTP if lmtp else MX, repair=repair
         )
         said = await conversation.respond()
         for piece in pieces:

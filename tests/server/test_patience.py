@@ -9,7 +9,7 @@ from gatepost.limits import Limits
 from gatepost.protocol.events import Ehlo, EndOfData, Event, Malformed, Noop, Quit, Rset, Vrfy
 from gatepost.reply import Reply
 from gatepost.server.patience import TOO_MANY_ERRORS, TOO_MANY_IDLE, Patience
-from gatepost.testing import converse, run
+from gatepost.testing import LMTP, MX, converse, run
 
 YES, NO, LATER = Reply(250), Reply(550), Reply(450)
 WRONG = Malformed(NO)
@@ -82,11 +82,11 @@ START = "S: 220 ...\nC: {greeting} client.example\nS: 250 ...\n"
 @pytest.mark.parametrize("greeting", ["EHLO", "LHLO"])
 def test_a_message_that_was_taken_wipes_the_slate_clean(greeting: str) -> None:
     start = START.format(greeting=greeting)
-    lmtp = greeting == "LHLO"
+    listen = LMTP if greeting == "LHLO" else MX
     limits = Limits(errors=2, idle_commands=3)
     script = start + ERROR * 2 + IDLE * 2 + MESSAGE + ERROR * 2 + IDLE * 3 + MESSAGE + ERROR * 2
     end = "C: FROB\nS: 421 4.7.0 Too many errors\nS: <closed>"
-    run(converse([TakesAll()], script + end, limits=limits, lmtp=lmtp))
+    run(converse([TakesAll()], script + end, limits=limits, listen=listen))
 
 
 def test_the_limits_of_a_conversation() -> None:

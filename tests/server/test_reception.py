@@ -31,7 +31,7 @@ from gatepost.hooks.placement import Placement
 from gatepost.hooks.replies import MIXED, combined
 from gatepost.limits import Limits
 from gatepost.server.conversation import Conversation
-from gatepost.testing import a_recipient, a_session, converse, run
+from gatepost.testing import LMTP, a_recipient, a_session, converse, run
 
 ENVELOPE = """
     S: 220 ...
@@ -47,7 +47,7 @@ TWO = f"""
     C: RCPT TO:<carol@example.org>
     S: 250 ...
 """
-LMTP = TWO.replace("EHLO", "LHLO")
+TWO_BY_LMTP = TWO.replace("EHLO", "LHLO")
 DATA = "\nC: DATA\nS: 354 ...\n"
 GO_ON = "\nC: NOOP\nS: 250 ...\n"
 
@@ -522,9 +522,9 @@ def test_an_lmtp_client_hears_of_each(hook: str, verdicts: list[Verdict], lines:
     if hook == "message":  # the words of an Accept are those of `queue`
         lines = [line.replace("2... Yes", "2.0.0 Queued as ...") for line in lines]
     said = "\n".join(f"S: {line}" for line in lines)
-    script = f"{LMTP}{DATA}C: .\n{said}{GO_ON}"
+    script = f"{TWO_BY_LMTP}{DATA}C: .\n{said}{GO_ON}"
     keeps = Keeps()
-    talk([says(**{hook: verdicts}), keeps], script, lmtp=True)
+    talk([says(**{hook: verdicts}), keeps], script, listen=LMTP)
     willing = verdicts.count(YES)
     queued = [f"queue {willing}"] if hook == "message" and willing else []
     assert [moment for moment in keeps.moments if moment.startswith("queue")] == queued
@@ -564,25 +564,27 @@ def test_combined(codes: list[int], code: int) -> None:
 
 
 def test_every_refusal_of_a_message_is_told_an_lmtp_client_for_each() -> None:
-    big = f"{LMTP}{DATA}C: {'x' * 200}\nC: .\nS: 552 ...\nS: 552 ...{GO_ON}"
-    assert kept(big, lmtp=True, limits=SMALL) == []
-    stray = f"{LMTP}{DATA}C: a\\nb\nC: .\nS: 550 5.5.2 ...\nS: 550 5.5.2 ...\nS: <closed>"
-    assert kept(stray, lmtp=True) == []
-    broken = f"{LMTP}{DATA}C: .\nS: 451 4.3.0 ...\nS: 451 4.3.0 ...{GO_ON}"
-    assert kept(broken, says(queue=KeyError()), lmtp=True) == []
-    chunks = f"{LMTP}\nC: BDAT 2\nC:\nS: 250 ...\nC: BDAT 0 LAST\nS: 250 ...\nS: 250 ...{GO_ON}"
-    assert kept(chunks, lmtp=True) == [b"\r\n"]
+    big = f"{TWO_BY_LMTP}{DATA}C: {'x' * 200}\nC: .\nS: 552 ...\nS: 552 ...{GO_ON}"
+    assert kept(big, listen=LMTP, limits=SMALL) == []
+    stray = f"{TWO_BY_LMTP}{DATA}C: a\\nb\nC: .\nS: 550 5.5.2 ...\nS: 550 5.5.2 ...\nS: <closed>"
+    assert kept(stray, listen=LMTP) == []
+    broken = f"{TWO_BY_LMTP}{DATA}C: .\nS: 451 4.3.0 ...\nS: 451 4.3.0 ...{GO_ON}"
+    assert kept(broken, says(queue=KeyError()), listen=LMTP) == []
+    chunks = (
+        f"{TWO_BY_LMTP}\nC: BDAT 2\nC:\nS: 250 ...\nC: BDAT 0 LAST\nS: 250 ...\nS: 250 ...{GO_ON}"
+    )
+    assert kept(chunks, listen=LMTP) == [b"\r\n"]
 
 
 def test_an_lmtp_client_that_is_to_go_goes() -> None:
     verdicts = [YES, Deny("No", disconnect=True)]
-    script = f"{LMTP}{DATA}C: .\nS: 250 ...\nS: 55... No\nS: <closed>"
-    talk([says(queue=verdicts), Keeps()], script, lmtp=True)
+    script = f"{TWO_BY_LMTP}{DATA}C: .\nS: 250 ...\nS: 55... No\nS: <closed>"
+    talk([says(queue=verdicts), Keeps()], script, listen=LMTP)
 
 
 def test_a_recipient_that_was_named_twice_is_answered_twice() -> None:
-    script = f"{LMTP}{DATA}C: .\nS: 250 ...\nS: 250 ...".replace("carol", "bob")
-    assert len(kept(script, lmtp=True)) == 1
+    script = f"{TWO_BY_LMTP}{DATA}C: .\nS: 250 ...\nS: 250 ...".replace("carol", "bob")
+    assert len(kept(script, listen=LMTP)) == 1
 
 
 # -- Routes ---------------------------------------------------------------------------------------
@@ -633,8 +635,8 @@ def test_all_copies_of_a_recipient_are_answered_as_one(names: str, lines: list[s
     said = "\n".join(f"S: {line}" for line in lines)
     talk(
         [Aliases({"bob": named("dave", "erin")}), serves, Keeps()],
-        f"{LMTP}{DATA}C: .\n{said}",
-        lmtp=True,
+        f"{TWO_BY_LMTP}{DATA}C: .\n{said}",
+        listen=LMTP,
     )
     assert serves.seen == ["dave", "erin", "carol"]
 
@@ -643,8 +645,8 @@ def test_a_recipient_may_be_routed_to_nowhere() -> None:
     nowhere = Aliases({"bob": ()})
     assert kept(f"{ENVELOPE}{DATA}C: .\nS: 250 2.0.0 Queued ...", nowhere) == []
     assert len(kept(f"{TWO}{DATA}C: .\nS: 250 2.0.0 Queued ...", nowhere)) == 1
-    script = f"{LMTP}{DATA}C: .\nS: 250 2.0.0 ...\nS: 554 5.6.0 No"
-    talk([nowhere, Serves("nobody"), Keeps()], script, lmtp=True)
+    script = f"{TWO_BY_LMTP}{DATA}C: .\nS: 250 2.0.0 ...\nS: 554 5.6.0 No"
+    talk([nowhere, Serves("nobody"), Keeps()], script, listen=LMTP)
 
 
 def test_a_route_that_breaks_refuses_the_recipient_for_now() -> None:
@@ -672,8 +674,8 @@ def test_a_plugin_may_take_recipients_away_and_add_some() -> None:
     serves = Serves("carol archive")
     talk([Changes(), serves, Keeps()], f"{TWO}{DATA}C: .\nS: 250 2.0.0 Yes")
     assert serves.seen == ["carol", "archive"]
-    script = f"{LMTP}{DATA}C: .\nS: 250 2.0.0 Queued ...\nS: 250 2.0.0 Yes"
-    talk([Changes(), Serves("carol archive"), Keeps()], script, lmtp=True)
+    script = f"{TWO_BY_LMTP}{DATA}C: .\nS: 250 2.0.0 Queued ...\nS: 250 2.0.0 Yes"
+    talk([Changes(), Serves("carol archive"), Keeps()], script, listen=LMTP)
 
 
 # -- What is kept while hooks wait ----------------------------------------------------------------

@@ -38,7 +38,7 @@ from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
 from gatepost.server.conversation import Conversation
-from gatepost.testing import a_session, run
+from gatepost.testing import LMTP, MX, a_session, run
 
 #: So many sessions are held; more by the environment, for whoever has the time.
 SESSIONS = int(os.environ.get("GATEPOST_FUZZ", "200"))
@@ -408,7 +408,9 @@ def test_the_laws_hold(
         plugins: list[Plugin] = [Rewrites(), fickle] if rewrites else [fickle]
         chain = Chain((plugin, Placement("it")) for plugin in plugins)
         site = Site("mx.example", limits=LIMITS)
-        conversation = Conversation(a_session(), chain, site, lmtp=lmtp, repair=repair)
+        conversation = Conversation(
+            a_session(), chain, site, listen=LMTP if lmtp else MX, repair=repair
+        )
         client = Client(conversation, lmtp)
         greeting = b"LHLO client.example\r\n" if lmtp else b"EHLO client.example\r\n"
         script = [[Step(greeting, "greeting")], *script, goodbye]

@@ -110,8 +110,10 @@ ROWS: list[tuple[bytes, str, Any, str]] = [
     # any
     (b"FROB\r\n",               "", None,                             "500 5.5.2"),
     (b"ETRN x\r\n",             "", None,                             "502 5.5.1"),
-    (b"STARTTLS\r\n",           "", None,                             "502 5.5.1"),
-    (b"AUTH PLAIN\r\n",         "", None,                             "502 5.5.1"),
+    (b"STARTTLS\r\n",           "", None,                             "503 5.5.1"),
+    (b"AUTH PLAIN\r\n",         "", None,                             "503 5.5.1"),
+    (HELLO + b"STARTTLS\r\n",   "", None,                             "502 5.5.1"),
+    (HELLO + b"AUTH PLAIN\r\n", "", None,                             "502 5.5.1"),
     (HELLO + b"DATA\r\n",       "", None,                             "503 5.5.1"),
     (RCPT + b"DATA x\r\n",      "", None,                             "501 5.5.4"),
     (b"RSET x\r\n",             "", None,                             "501 5.5.4"),

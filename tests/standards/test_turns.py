@@ -24,7 +24,7 @@ from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
 from gatepost.server.conversation import Conversation
-from gatepost.testing import a_session
+from gatepost.testing import LMTP, MX, a_session
 
 MAIL = b"MAIL FROM:<anne@client.example>\r\n"
 TWO = MAIL + b"RCPT TO:<bob@example.org>\r\nRCPT TO:<carl@example.org>\r\n"
@@ -79,7 +79,7 @@ class Client:
         self.keeps = Keeps()
         chain = Chain((plugin, Placement("it")) for plugin in (*plugins, self.keeps))
         site = Site("mx.example", limits=limits or Limits())
-        self.conversation = Conversation(a_session(), chain, site, lmtp=lmtp)
+        self.conversation = Conversation(a_session(), chain, site, listen=LMTP if lmtp else MX)
         self.send(b"LHLO client.example\r\n" if lmtp else b"EHLO client.example\r\n")
 
     def send(self, *pieces: bytes) -> list[int]:

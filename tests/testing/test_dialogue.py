@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gatepost import Accept, Answer, Deny, Heard, Plugin, Recipient, Session, Site, Transaction
+from gatepost.config import Listen
 from gatepost.hooks.placement import Placement
-from gatepost.testing import DialogueFailure, converse, run
+from gatepost.testing import LMTP, DialogueFailure, converse, run
 from gatepost.testing.script import HungUp, Said, Sent, read_script
 
 
@@ -95,7 +96,7 @@ def test_replies_line_by_line_or_whole() -> None:
         script = f"S: 220 ...\nC: EHLO x\nS: 250-mx.example\nS: 250-PIPELINING\n{end}"
         run(converse([], script))
     run(converse([], "S: 220 ...\nC: EHLO x\nS: 250 mx.example PIPELINING ... HELP"))
-    run(converse([], "S: 220 mx.test LMTP", hostname="mx.test", lmtp=True))
+    run(converse([], "S: 220 mx.test LMTP", hostname="mx.test", listen=LMTP))
 
 
 def test_lines_without_an_answer_between_them_are_sent_in_one_piece() -> None:
@@ -136,7 +137,10 @@ def test_the_session_is_given_back() -> None:
         "[2001:db8::1]:49152",
         "mx",
     )
-    assert str(run(converse([], "S: 220 ...", client="", listener="inside")).client) == "unix"
+    assert (
+        str(run(converse([], "S: 220 ...", client="", listen=Listen("unix:x.sock"))).client)
+        == "unix"
+    )
 
 
 def test_plugins_are_started_and_stopped_and_placed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "try": "gatepost.cli.trial",
     "plugins": "gatepost.cli.plugins",
     "help": "gatepost.cli.help",
+    "password": "gatepost.cli.password",
     "stdio": "gatepost.cli.stdio",
 }
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import sys
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -130,7 +131,11 @@ class _Trial:
         site = Site(config.hostname, config.directory, config.limits)
         session = Session(*_endpoints(listen, ip), listen.name)
         conversation = Conversation(
-            session, chain, site, lmtp=self._lmtp, repair=config.stray_line_ends == "repair"
+            session,
+            chain,
+            site,
+            listen=replace(listen, protocol="lmtp") if self._lmtp else listen,
+            repair=config.stray_line_ends == "repair",
         )
         try:
             await chain.start(site)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from socket import SOCK_STREAM, gaierror
@@ -21,6 +19,7 @@ from gatepost.protocol.client import ClientProtocol
 from gatepost.protocol.opening import Opening, Refusal, TlsPolicy
 from gatepost.protocol.stages import Stage
 from gatepost.reply import Reply, printable
+from gatepost.tls_client import client_context
 
 #: Addresses of one host that are tried; RFC 5321, 5.1 asks for two at least.
 ADDRESSES_LIMIT: Final = 4
@@ -60,7 +59,7 @@ async def _open(destination: NextHop, manner: Manner, tls: TlsPolicy) -> Connect
         while not opening.done:
             connection.write(opening.receive(await connection.answer()))
             if opening.wants_tls:
-                context = _context(manner.verify, manner.authorities)
+                context = client_context(verify=manner.verify, authorities=manner.authorities)
                 await connection.secure(context, destination.host)
                 connection.write(opening.secured())
         on_failure.pop_all()
@@ -136,15 +135,3 @@ def _unreachable(destination: NextHop, error: OSError | UnicodeError) -> Interru
 def _reason(error: OSError | UnicodeError) -> str:
     """What the system says, without the number, and without the path of a program."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
-@lru_cache(maxsize=64)  # reading the system's authorities takes milliseconds
-def _context(verify: bool, authorities: Path | None) -> ssl.SSLContext:
-    if verify:
-        context = ssl.create_default_context(cafile=authorities)
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

@@ -3,13 +3,16 @@
 from gatepost.config.complaints import ConfigError
 from gatepost.config.reader import load_config, parse_config
 from gatepost.config.settings import Config, Dns, Listen, SocketAddress, own_hostname
+from gatepost.config.tls import CertificateFiles, TlsSettings
 
 __all__ = [
+    "CertificateFiles",
     "Config",
     "ConfigError",
     "Dns",
     "Listen",
     "SocketAddress",
+    "TlsSettings",
     "load_config",
     "own_hostname",
     "parse_config",

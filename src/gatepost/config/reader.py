@@ -11,6 +11,7 @@ from pathlib import Path
 from gatepost.config.complaints import Complaints, ConfigError
 from gatepost.config.sections import read_dns, read_limits, read_listeners, read_plugins
 from gatepost.config.settings import Config, Listen, StrayLineEnds, is_hostname, own_hostname
+from gatepost.config.tls import read_tls
 from gatepost.hooks.loader_declared import declared_options
 from gatepost.hooks.loader_values import fill
 
@@ -29,6 +30,8 @@ class _File:
     listen: list[dict[str, object]] = field(default_factory=list)
     limits: dict[str, object] = field(default_factory=dict)
     dns: dict[str, object] = field(default_factory=dict)
+    authserv_id: str = ""
+    tls: dict[str, object] = field(default_factory=dict)
     plugin: list[dict[str, object]] = field(default_factory=list)
 
 
@@ -75,7 +78,9 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
     _check(file, complaints)
     listeners: tuple[Listen, ...] = ()
     if "listen" in values or "listen" not in table:
-        listeners = read_listeners(file.listen, directory, complaints)
+        listeners = read_listeners(
+            file.listen, directory, complaints, has_certificates="tls" in table
+        )
     all_sound = len(listeners) == len(file.listen)
     return Config(
         hostname=file.hostname,
@@ -84,6 +89,8 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
         limits=read_limits(file.limits, complaints),
         dns=read_dns(file.dns, complaints),
         stray_line_ends=file.stray_line_ends,
+        authserv_id=file.authserv_id,
+        tls=read_tls(file.tls, directory, complaints),
         plugins=read_plugins(
             file.plugin,
             complaints,
@@ -99,6 +106,9 @@ def _check(file: _File, complaints: Complaints) -> None:
     if not is_hostname(file.hostname):
         text = "option 'hostname' must be a domain in ASCII, or an address in brackets"
         complaints.add(f"{text}, not {file.hostname!r}", "hostname")
+    if not (is_hostname(file.authserv_id) or file.authserv_id == ""):
+        text = "option 'authserv_id' must be a domain in ASCII, or none"
+        complaints.add(f"{text}, not {file.authserv_id!r}", "authserv_id")
     for directory in file.plugin_directories:
         if not directory.is_dir():
             text = f"option 'plugin_directories': {directory} is no directory"

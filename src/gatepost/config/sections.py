@@ -42,7 +42,11 @@ def read_dns(table: Mapping[str, object], complaints: Complaints) -> Dns:
 
 
 def read_listeners(
-    tables: Sequence[Mapping[str, object]], directory: Path, complaints: Complaints
+    tables: Sequence[Mapping[str, object]],
+    directory: Path,
+    complaints: Complaints,
+    *,
+    has_certificates: bool,
 ) -> tuple[Listen, ...]:
     """The tables [[listen]]; relative paths of Unix sockets start at `directory`."""
     if not tables:
@@ -53,6 +57,12 @@ def read_listeners(
         complaints.take(wrong, "listen", number, section="listen")
         if listener is None:
             continue
+        if listener.tls != "off" and not has_certificates:
+            text = (
+                f"option 'tls': \"{listener.tls}\" needs a table [tls] with a certificate; "
+                "`gatepost init --tls` makes one to try with"
+            )
+            complaints.add(f"listen: {text}", "listen", number, "tls")
         for other in listeners:
             if other.name == listener.name:
                 text = f"listen: two listeners are called {other.name!r}: give one another name"
@@ -68,9 +78,6 @@ def _read_listener(
     table: Mapping[str, object], directory: Path, *, alone: bool
 ) -> tuple[Listen | None, list[Complaint]]:
     values, wrong = fill(table, declared_options(Listen), directory)
-    if values.get("tls", "off") != "off":
-        text = f'TLS is not built in yet: write tls = "off", not "{values["tls"]}"'
-        wrong.append(Complaint(text, "tls"))
     if not is_name(values.get("name", "unnamed")):
         wrong.append(Complaint("option 'name' must be of printable characters", "name"))
     if "address" in values:
@@ -79,7 +86,12 @@ def _read_listener(
             values["address"] = _checked_address(values["address"], directory)
         except Misfit as misfit:
             wrong.append(Complaint(f"option 'address'{misfit.faults[0]}", "address"))
-    return (None if wrong else Listen(**values)), wrong
+    if wrong:
+        return None, wrong
+    try:
+        return Listen(**values), wrong
+    except ValueError as error:
+        return None, [Complaint(str(error), str(error).split("'")[1])]  # "option 'address' ..."
 
 
 def _checked_address(text: str, directory: Path) -> str:

@@ -9,8 +9,10 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from gatepost.config.tls import TlsSettings
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
+from gatepost.networks import check_networks
 from gatepost.plugin import Plugin
 
 StrayLineEnds: TypeAlias = Literal["refuse", "repair"]
@@ -78,12 +80,23 @@ class Listen:
     name: str = "smtp"  #: what plugins and logs call it
     protocol: Literal["smtp", "lmtp"] = "smtp"  #: what is spoken there
     tls: Literal["off", "starttls", "implicit"] = "off"  #: how the connection becomes secure
+    require_tls: bool = False  #: with STARTTLS: take nothing in clear (RFC 3207, 4)
+    require_auth: bool = False  #: take no mail from those who have not authenticated
+    auth_without_tls: bool = False  #: let passwords and tokens go over the wire in clear
+    #: proxies that tell by the PROXY protocol who the client is; nobody else may connect then
+    proxy_protocol_from: tuple[str, ...] = ()
+    xclient_from: tuple[str, ...] = ()  #: networks whose XCLIENT is believed; `unix` is one
+    xforward_from: tuple[str, ...] = ()  #: networks whose XFORWARD is believed; `unix` is one
 
     def __post_init__(self) -> None:
         try:
             SocketAddress.parse(self.address)
         except ValueError as error:
             raise ValueError(f"option 'address' {error}") from error
+        for option in ("proxy_protocol_from", "xclient_from", "xforward_from"):
+            check_networks(getattr(self, option), option=option)
+        if self.require_tls and self.tls == "off":
+            raise ValueError("option 'require_tls' needs tls = \"starttls\"")
 
     @property
     def socket_address(self) -> SocketAddress:
@@ -132,6 +145,9 @@ class Config:
     dns: Dns = field(default_factory=Dns)  #: whom to ask for names
     #: what a bare CR or LF in a message means: it is refused, or made a CRLF
     stray_line_ends: StrayLineEnds = "refuse"
+    #: the server's name in Authentication-Results (RFC 8601); `none`: none are added or removed
+    authserv_id: str = ""
+    tls: TlsSettings | None = None  #: the certificates; None: there are none
     plugins: tuple[tuple[Plugin, Placement], ...] = ()  #: in the order in which they are asked
     directory: Path = field(default_factory=Path.cwd)  #: where relative paths start
 

@@ -100,8 +100,9 @@ class Chain:
             verdict: Verdict | Each = turn.consequence(answer) if turn.adjusts else answer
             mode = "enforce" if turn.enforces else turn.mode_of(verdict)
             seconds = perf_counter() - started
+            message = holder.number if isinstance(holder, Transaction) else 0
             for one in verdict.verdicts.values() if isinstance(verdict, Each) else (verdict,):
-                decision = Decision(turn.name, hook, one, seconds, mode)
+                decision = Decision(turn.name, hook, one, seconds, mode, message)
                 session.trail.add(decision)
                 if self.turns["decided"]:
                     await self.tell("decided", session, decision)

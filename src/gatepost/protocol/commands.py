@@ -28,32 +28,37 @@ from gatepost.protocol.events import (
     Unrecognized,
     Vrfy,
     XClient,
+    XForward,
 )
+from gatepost.protocol.hello_name import is_hello_name
 from gatepost.protocol.parameters import (
     InvalidParameter,
     parse_mail_parameters,
     parse_rcpt_parameters,
 )
+from gatepost.protocol.xclient import InvalidAttribute, parse_xclient, parse_xforward
 from gatepost.reply import Reply
 
 #: The longest BDAT that can be counted without doubt; a longer one ends the session.
 _CHUNK_DIGITS = 18
 
+_NOTHING: frozenset[str] = frozenset()
 _PATH = re.compile(r' *<([^"<>]*+(?:"(?:[^"\\]|\\.)*+"[^"<>]*+)*+)>(.*)')
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:-]{1,255}\]")
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 LONG_LINE = Reply(500, "5.5.2", "Line too long")
 STRAY_LINE_END = Reply(500, "5.5.2", "Lines end with CR LF, and only with that", final=True)
 NOT_ASCII = Reply(500, "5.5.2", "Commands are ASCII")
+LONG_AUTH = Reply(500, "5.5.6", "Authentication exchange line is too long")
 NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented")
+NOT_YET = Reply(503, "5.5.1", "Say EHLO first")
 NOT_MAIL = Reply(521, "5.7.0", "This is a mail server", final=True)
 
 
 class Context(NamedTuple):
     """What the meaning of a line depends on."""
 
-    offered: frozenset[str] = frozenset()  #: the keywords of the extensions in force
+    offered: frozenset[str] | None = None  #: the extensions in force; None: before EHLO
     lmtp: bool = False
     utf8: bool = False  #: whether MAIL asked for SMTPUTF8 (RFC 6531, 3.4)
 
@@ -77,8 +82,8 @@ def parse(verb: str, text: str, context: Context) -> Event:
     row = (LMTP_VERBS if context.lmtp else SMTP_VERBS).get(verb)
     if row is None:
         return _unknown(verb, text)
-    if row.needs and row.needs not in context.offered:
-        return _refused(verb, NOT_IMPLEMENTED)
+    if row.needs and row.needs not in (context.offered or ()):
+        return _refused(verb, NOT_YET if context.offered is None else NOT_IMPLEMENTED)
     if not text.isprintable():
         return _refused(
             verb, Reply(501, row.status, "Control characters have no place in a command")
@@ -109,22 +114,22 @@ def _foreign(verb: str) -> Reply | None:
 
 
 def _parse_helo(text: str, _: Context) -> Event | None:
-    return Helo(text) if _NAME.fullmatch(text) else None
+    return Helo(text) if is_hello_name(text) else None
 
 
 def _parse_ehlo(text: str, _: Context) -> Event | None:
-    return Ehlo(text) if _NAME.fullmatch(text) else None
+    return Ehlo(text) if is_hello_name(text) else None
 
 
 def _parse_lhlo(text: str, _: Context) -> Event | None:
-    return Lhlo(text) if _NAME.fullmatch(text) else None
+    return Lhlo(text) if is_hello_name(text) else None
 
 
 def _parse_mail(text: str, context: Context) -> Event | None:
     if text[:5].upper() != "FROM:" or (path := _PATH.fullmatch(text, 5)) is None:
         return None
     try:
-        parameters = parse_mail_parameters(path[2], context.offered)
+        parameters = parse_mail_parameters(path[2], context.offered or _NOTHING)
         return Mail(Address.parse(path[1], utf8=parameters.smtputf8), parameters)
     except InvalidParameter as error:
         return Malformed(Reply(error.code, error.status, str(error)))
@@ -138,7 +143,7 @@ def _parse_rcpt(text: str, context: Context) -> Event | None:
     if not path[1]:  # the null path is no recipient
         return None
     try:
-        parameters = parse_rcpt_parameters(path[2], context.offered)
+        parameters = parse_rcpt_parameters(path[2], context.offered or _NOTHING)
         return Rcpt(Address.parse(path[1], utf8=context.utf8), parameters)
     except InvalidParameter as error:
         return Malformed(Reply(error.code, error.status, str(error)))
@@ -202,10 +207,27 @@ def _parse_auth(text: str, _: Context) -> Event | None:
 
 
 def _parse_xclient(text: str, _: Context) -> Event | None:
+    attributes = _attributes(text)
+    try:
+        return XClient(parse_xclient(attributes)) if attributes else None
+    except InvalidAttribute as error:
+        return Malformed(Reply(501, "5.5.4", str(error)))
+
+
+def _parse_xforward(text: str, _: Context) -> Event | None:
+    attributes = _attributes(text)
+    try:
+        return XForward(parse_xforward(attributes)) if attributes else None
+    except InvalidAttribute as error:
+        return Malformed(Reply(501, "5.5.4", str(error)))
+
+
+def _attributes(text: str) -> tuple[tuple[str, str], ...]:
+    """`name=value` pairs, the names in capitals; none where one of the words is no pair."""
     pairs = [word.partition("=") for word in text.split()]
-    if not pairs or not all(name.isalpha() and equals and value for name, equals, value in pairs):
-        return None
-    return XClient(tuple((name.upper(), value) for name, _equals, value in pairs))
+    if not all(name.isalpha() and equals and value for name, equals, value in pairs):
+        return ()
+    return tuple((name.upper(), value) for name, _equals, value in pairs)
 
 
 class Verb(NamedTuple):
@@ -232,6 +254,7 @@ _VERBS: dict[str, Verb] = {
     "STARTTLS": Verb(_parse_starttls, "STARTTLS",                         needs="STARTTLS"),
     "AUTH":     Verb(_parse_auth,     "AUTH mechanism [initial-response]", needs="AUTH"),
     "XCLIENT":  Verb(_parse_xclient,  "XCLIENT attribute=value ...",      needs="XCLIENT"),
+    "XFORWARD": Verb(_parse_xforward, "XFORWARD attribute=value ...",     needs="XFORWARD"),
 }
 SMTP_VERBS = {
     "EHLO":     Verb(_parse_ehlo,     "EHLO name"),
@@ -243,9 +266,7 @@ LMTP_VERBS = {
 # fmt: on
 
 #: Commands of other RFCs that no server of today carries out.
-_KNOWN_BUT_NOT_HERE = frozenset(
-    {"ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "BURL", "XFORWARD"}
-)
+_KNOWN_BUT_NOT_HERE = frozenset({"ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "BURL"})
 #: First words of other protocols.
 _FOREIGN = frozenset(
     {

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from gatepost.address import Address
 from gatepost.protocol.parameters import MailParameters, RcptParameters
+from gatepost.protocol.xclient import XClientFacts, XForwardFacts
 from gatepost.reply import Reply
 
 
@@ -146,10 +147,24 @@ class Auth:
 
 
 @dataclass(slots=True)
-class XClient:
-    """XCLIENT: a proxy tells who the client is; attributes are still in xtext."""
+class AuthResponse:
+    """The client's answer to a challenge, in base64; `*` cancels (RFC 4954, 4)."""
 
-    attributes: tuple[tuple[str, str], ...]
+    text: str
+
+
+@dataclass(slots=True)
+class XClient:
+    """XCLIENT: a proxy tells who the client is."""
+
+    facts: XClientFacts
+
+
+@dataclass(slots=True)
+class XForward:
+    """XFORWARD: a filter tells, for the log, whom a message is from."""
+
+    facts: XForwardFacts
 
 
 @dataclass(slots=True)
@@ -177,6 +192,8 @@ class Malformed:
 
 Command: TypeAlias = (
     Helo | Ehlo | Lhlo | Mail | Rcpt | Data | Bdat | Rset | Noop | Vrfy | Expn | Help | Quit
-    | StartTls | Auth | XClient | Unrecognized
+    | StartTls | Auth | XClient | XForward | Unrecognized
 )  # fmt: skip
-Event: TypeAlias = Connected | Command | Line | Chunk | EndOfChunk | EndOfData | Spoiled | Malformed
+Event: TypeAlias = (
+    Connected | Command | AuthResponse | Line | Chunk | EndOfChunk | EndOfData | Spoiled | Malformed
+)

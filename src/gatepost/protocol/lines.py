@@ -12,6 +12,8 @@ from io import IncrementalNewlineDecoder
 
 #: The first octets of a TLS record that holds a handshake.
 _TLS = b"\x16\x03"
+#: Octets of a line of AUTH, or of an answer to a challenge, with its CRLF (RFC 4954, 4.2).
+AUTH_LINE_LIMIT = 12_288
 _PREAMBLES = frozenset({b"DATA ", b"BDAT "})
 _STRAY_LF = re.compile(rb"(?<!\r)\n")
 _STRAY_CR = re.compile(rb"\r(?!\n)")
@@ -24,9 +26,10 @@ class Flaw(Enum):
     STRAY_LINE_END = auto()
     TLS_HELLO = auto()  #: a ClientHello where a command should be; its sender waits for an answer
     LONG_PREAMBLE = auto()  #: a long line that begins as DATA or BDAT do; a message may follow it
+    LONG_AUTH = auto()  #: a line of an authentication that is even longer than those may be
 
 
-LONG_LINE, STRAY_LINE_END, TLS_HELLO, LONG_PREAMBLE = Flaw
+LONG_LINE, STRAY_LINE_END, TLS_HELLO, LONG_PREAMBLE, LONG_AUTH = Flaw
 
 
 class LineBuffer:
@@ -35,10 +38,14 @@ class LineBuffer:
     It holds no more than one line over the limit plus what was appended last.
     """
 
-    __slots__ = ("_limit", "_octets", "_skipped", "_start", "unread")
+    __slots__ = (
+        "_limit", "_octets", "_skipped", "_start", "takes_auth", "takes_response", "unread",
+    )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.takes_auth = False  #: whether a line that begins with AUTH may be longer than others
+        self.takes_response = False  #: whether every line may: it answers a challenge
         self._octets = b""
         self._start = 0
         self._skipped = b""  # the first octets of a long line; its other octets are forgotten
@@ -76,8 +83,8 @@ class LineBuffer:
         self.unread = len(octets) - self._start
         if not self.unread:
             self._octets, self._start = b"", 0
-        too_long = self._skipped or end + 2 - start > self._limit
-        if too_long or b"\n" in line or line[:2] == _TLS:
+        too_long = end + 2 - start > self._limit and not self._may_be_long(line)
+        if self._skipped or too_long or b"\n" in line or line[:2] == _TLS:
             return self._flaw(line)
         return line
 
@@ -87,14 +94,23 @@ class LineBuffer:
             return TLS_HELLO
         if b"\n" in line:
             return STRAY_LINE_END
+        if self._is_of_auth(beginning):
+            return LONG_AUTH
         return LONG_PREAMBLE if beginning.upper() in _PREAMBLES else LONG_LINE
+
+    def _may_be_long(self, line: bytes) -> bool:
+        return len(line) <= AUTH_LINE_LIMIT - 2 and self._is_of_auth(line[:5])
+
+    def _is_of_auth(self, beginning: bytes) -> bool:
+        return self.takes_response or (self.takes_auth and beginning.upper() == b"AUTH ")
 
     def _unfinished_line(self) -> Flaw | None:
         if self._octets.startswith(_TLS, self._start) and not self._skipped:
             return TLS_HELLO
         if self._octets.find(b"\n", self._start) >= 0:  # it would wait for a CRLF for ever
             return STRAY_LINE_END
-        if self._skipped or self.unread > self._limit:
+        too_long = self.unread > self._limit
+        if self._skipped or (too_long and not self._may_be_long(self._octets[self._start :])):
             self._skipped = self._skipped or self._octets[self._start : self._start + 5]
             ends_in_cr = self._octets.endswith(b"\r")
             self.clear()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, cast
 
+from gatepost.protocol.xtext import decode_xtext
+
 Body: TypeAlias = Literal["", "7BIT", "8BITMIME", "BINARYMIME"]
 Return: TypeAlias = Literal["", "FULL", "HDRS"]
 Notify: TypeAlias = Literal["NEVER", "SUCCESS", "FAILURE", "DELAY"]
@@ -80,8 +82,6 @@ class Parameter:
 
 
 _WORD = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
-_HEXCHAR = re.compile(r"\+([0-9A-Fa-f]{2})")
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*+")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/?^_`{|}~]+")
 _UNITEXT = re.compile(r"(?:[!-*,-<>-\[\]-~]|\\x\{[0-9A-F]{2,6}\})++")
 _CODE_POINT = re.compile(r"\\x\{([0-9A-F]+)\}")
@@ -178,31 +178,18 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return read
 
 
-def _read_xtext(value: str) -> str:
-    """Decode xtext into printable ASCII (RFC 3461, 4).
-
-    Hexadecimal digits are taken in both cases, as everybody does.  What is decoded ends up in
-    header fields of notifications, so a control character is refused here already.
-    """
-    _matched(_XTEXT, value)
-    decoded = _HEXCHAR.sub(lambda match: chr(int(match[1], 16)), value)
-    if not (decoded.isascii() and decoded.isprintable()):
-        raise ValueError(value)
-    return decoded
-
-
 def _read_size(value: str) -> int:
     return int(_matched(_SIZE, value)[0])
 
 
 def _read_auth(value: str) -> str:
     """Decode the submitter's mailbox; its syntax is left alone, for nobody trusts it."""
-    decoded = _read_xtext(value)
+    decoded = decode_xtext(value)
     return "" if decoded == "<>" else decoded
 
 
 def _read_envid(value: str) -> str:
-    decoded = _read_xtext(value)
+    decoded = decode_xtext(value)
     if len(decoded) > ENVID_LIMIT:
         raise ValueError(value)
     return decoded
@@ -247,7 +234,7 @@ def _read_orcpt(value: str) -> OriginalRecipient:
     _matched(_ADDRESS_TYPE, kind)
     if kind.lower() == "utf-8":
         return OriginalRecipient(kind, _checked_unitext(address))
-    return OriginalRecipient(kind, _read_xtext(address))
+    return OriginalRecipient(kind, decode_xtext(address))
 
 
 def _checked_unitext(text: str) -> str:

@@ -5,9 +5,11 @@ No sockets, no clock, no plugins.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gatepost.protocol.commands import (
+    LONG_AUTH,
     LONG_LINE,
     NOT_MAIL,
     STRAY_LINE_END,
@@ -16,6 +18,7 @@ from gatepost.protocol.commands import (
     split,
 )
 from gatepost.protocol.events import (
+    AuthResponse,
     Bdat,
     Chunk,
     Connected,
@@ -31,11 +34,16 @@ from gatepost.protocol.events import (
 from gatepost.protocol.lines import ChunkReader, DataReader, Flaw, LineBuffer, TextFilter
 from gatepost.protocol.states import (
     AT_REST,
+    AUTH,
     CLOSED,
     CONNECT,
     DATA,
+    HANDSHAKE,
+    HELLO,
     IN_TURN,
+    Circumstance,
     State,
+    forbidden,
     out_of_turn,
     state_after,
 )
@@ -46,6 +54,7 @@ _LINE_FLAWS = {
     Flaw.STRAY_LINE_END: STRAY_LINE_END,
     Flaw.TLS_HELLO: NOT_MAIL,
     Flaw.LONG_PREAMBLE: replace(LONG_LINE, final=True),
+    Flaw.LONG_AUTH: LONG_AUTH,
 }
 _TEXT_FLAWS = {
     Flaw.LONG_LINE: Reply(554, "5.6.0", "The message has a line that is too long"),
@@ -56,6 +65,8 @@ _TEXT_FLAWS = {
 }
 #: What DATA is told in a transaction with BODY=BINARYMIME (RFC 3030, 3).
 _BINARY_BY_BDAT = Reply(503, "5.5.1", "A binary message comes by BDAT")
+#: What is sent behind STARTTLS in clear may be anybody's: it is never read, and not forgiven.
+_BEHIND_STARTTLS = Reply(503, "5.5.1", "Nothing may follow STARTTLS but a handshake", final=True)
 
 
 class ServerProtocol:
@@ -71,6 +82,7 @@ class ServerProtocol:
         "_binary",
         "_context",
         "_filter",
+        "_forbidden",
         "_pending",
         "_reader",
         "_repair",
@@ -95,6 +107,7 @@ class ServerProtocol:
         self._text_line_limit = text_line_limit
         self._repair = repair
         self._verbatim = verbatim
+        self._forbidden: dict[type[Event], Reply] = {}  #: whatever the state
         self._binary = False  #: whether the message under way has no lines to be watched
         self._pending: Event | None = None
         self._reader: DataReader | ChunkReader | None = None  #: while octets of a message arrive
@@ -107,13 +120,30 @@ class ServerProtocol:
         return self._reader is not None
 
     @property
+    def lmtp(self) -> bool:
+        """Whether LMTP is spoken."""
+        return self._context.lmtp
+
+    @property
     def offered(self) -> frozenset[str]:
         """The keywords of the extensions in force."""
-        return self._context.offered
+        return self._context.offered or frozenset()
 
     def offer(self, extensions: frozenset[str]) -> None:
         """Put extensions in force, by their keywords, in place of those before."""
         self._context = Context(extensions, self._context.lmtp, self._context.utf8)
+        self.input.takes_auth = "AUTH" in extensions
+
+    def forbid(self, circumstances: Iterable[Circumstance]) -> None:
+        """Refuse what these circumstances forbid, and only that."""
+        self._forbidden = forbidden(circumstances)
+
+    def secured(self) -> None:
+        """TLS is up: nothing that was heard before counts any more (RFC 3207, 4.2)."""
+        self.input.clear()
+        self._context = Context(lmtp=self._context.lmtp)
+        if self.state is HANDSHAKE:
+            self.state = HELLO
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client; `next_event` makes sense of them."""
@@ -132,6 +162,9 @@ class ServerProtocol:
         line = self.input.line()
         if line is None:
             return None
+        if self.state is AUTH and not isinstance(line, Flaw):
+            self._pending = AuthResponse(line.decode("latin-1"))
+            return self._pending
         command = Malformed(_LINE_FLAWS[line]) if isinstance(line, Flaw) else split(line)
         if isinstance(command, Malformed):
             self._pending = command
@@ -145,7 +178,11 @@ class ServerProtocol:
         """The event that a command line amounts to; it takes the place of a pending `Line`."""
         event = parse(verb, text, self._context)
         kind = type(event)
-        if kind not in IN_TURN[self.state] or (self._binary and kind is Data):
+        if (
+            kind not in IN_TURN[self.state]
+            or kind in self._forbidden
+            or (self._binary and kind is Data)
+        ):
             return self._refuse(event)
         if isinstance(event, Bdat):
             self._pending = None
@@ -182,6 +219,10 @@ class ServerProtocol:
             self._filter = None
             if utf8:
                 self._ask_for_utf8(False)
+            self.input.takes_response = state is AUTH
+            if state is HANDSHAKE and self.input.unread:
+                self.close()
+                return bytes(_BEHIND_STARTTLS)
             if state is CLOSED:  # what was sent ahead may be a second message: nobody reads it
                 self.input.clear()
         return octets
@@ -206,6 +247,8 @@ class ServerProtocol:
         return Chunk(b"")
 
     def _out_of_turn(self, event: Event) -> Reply:
+        if (refusal := self._forbidden.get(type(event))) is not None:
+            return refusal
         if type(event) in IN_TURN[self.state]:
             return _BINARY_BY_BDAT
         refusal = out_of_turn(self.state, event)

@@ -6,9 +6,12 @@ cannot differ.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, auto
 
 from gatepost.protocol.events import (
+    Auth,
+    AuthResponse,
     Bdat,
     Connected,
     Data,
@@ -27,8 +30,11 @@ from gatepost.protocol.events import (
     Rcpt,
     Rset,
     Spoiled,
+    StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
+    XForward,
 )
 from gatepost.reply import Reply
 
@@ -44,19 +50,24 @@ class State(IntEnum):  # an int hashes faster, and states are looked up on every
     RCPT = auto()  #: a sender and at least one recipient
     DATA = auto()  #: the message is arriving, up to the dot
     BDAT = auto()  #: some chunks of the message are in
+    AUTH = auto()  #: an answer to a challenge is awaited; lines are no commands
+    HANDSHAKE = auto()  #: TLS begins; nothing is read in clear any more
     TURNED_AWAY = auto()  #: refused at the door: nothing but QUIT is in order (RFC 5321, 3.1)
     CLOSED = auto()  #: nothing is read any more
 
 
 #: The states by themselves: `State.READY` costs as much as a call, and these are asked often.
-(CONNECT, HELLO, READY, MAIL, NOBODY, RCPT, DATA, BDAT, TURNED_AWAY, CLOSED) = State
+(
+    CONNECT, HELLO, READY, MAIL, NOBODY, RCPT, DATA, BDAT, AUTH, HANDSHAKE, TURNED_AWAY, CLOSED,
+) = State  # fmt: skip
 
 # fmt: off
 #: Where a positive reply leads, and with that which events are in turn.
 TRANSITIONS: dict[State, dict[type[Event], State]] = {
     CONNECT: {Connected: HELLO},
     HELLO:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: HELLO},
-    READY:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Mail: MAIL},
+    READY:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Mail: MAIL,
+                    Auth: READY, StartTls: HANDSHAKE, XClient: HELLO, XForward: READY},
     MAIL:    {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Rcpt: RCPT},
     NOBODY:  {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Rcpt: RCPT},
     RCPT:    {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Rcpt: RCPT,
@@ -64,8 +75,16 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
     DATA:    {EndOfData: READY},
     BDAT:    {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY,
                     Bdat: BDAT, EndOfChunk: BDAT, EndOfData: READY},
+    AUTH:    {AuthResponse: READY},
+    HANDSHAKE: {},
     TURNED_AWAY: {},
     CLOSED:  {},
+}
+
+#: Where a reply leads that asks for more (3xx), if not to where other positive ones do.
+CHALLENGES: dict[State, dict[type[Event], State]] = {state: {} for state in State} | {
+    READY:   {Auth: AUTH},
+    AUTH:    {AuthResponse: AUTH},
 }
 
 #: Where a negative reply leads.  All other refusals leave the state as it is.
@@ -75,6 +94,8 @@ REFUSALS: dict[State, dict[type[Event], State]] = {state: {} for state in State}
     RCPT:    {EndOfChunk: READY, EndOfData: READY, Spoiled: READY, Data: READY},
     DATA:    {EndOfData: READY, Spoiled: READY},
     BDAT:    {EndOfChunk: READY, EndOfData: READY, Spoiled: READY},
+    READY:   {XClient: TURNED_AWAY},
+    AUTH:    {AuthResponse: READY, Malformed: READY},
 }
 
 #: Commands that are in turn wherever a command is, and leave the state as it is.
@@ -90,6 +111,38 @@ OUT_OF_TURN: dict[tuple[State | None, type[Event]], Reply] = {
     (None, Rcpt):         Reply(503, "5.5.1", "MAIL comes before RCPT"),
     (None, Data):         Reply(503, "5.5.1", "MAIL and RCPT come before DATA"),
     (None, Bdat):         Reply(503, "5.5.1", "MAIL and RCPT come before BDAT"),
+    (None, Auth):         Reply(503, "5.5.1", "Not while a message is under way"),
+    (None, StartTls):     Reply(503, "5.5.1", "Not while a message is under way"),
+    (None, XClient):      Reply(503, "5.5.1", "Not while a message is under way"),
+    (None, XForward):     Reply(503, "5.5.1", "Not while a message is under way"),
+}
+
+
+class Circumstance(IntEnum):
+    """What is so for a while and forbids commands that would be in turn."""
+
+    TLS_REQUIRED = auto()  #: the listener demands TLS, and it is not up yet
+    AUTH_REQUIRED = auto()  #: the listener demands authentication
+    SECURED = auto()  #: TLS is up
+    AUTHENTICATED = auto()  #: the client has shown who it is
+    NO_XCLIENT = auto()  #: the client is not one whose XCLIENT is believed
+    NO_XFORWARD = auto()  #: the client is not one whose XFORWARD is believed
+
+
+_TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
+_NOT_TRUSTED = Reply(550, "5.7.0", "You are not trusted with that")
+
+#: What each circumstance forbids, and what the client is told; the first that forbids counts.
+GUARDS: dict[Circumstance, dict[type[Event], Reply]] = {
+    # All but EHLO, NOOP, STARTTLS and QUIT (RFC 3207, 4).
+    Circumstance.TLS_REQUIRED:  dict.fromkeys(
+        (Helo, Mail, Rcpt, Data, Bdat, Rset, Vrfy, Expn, Help, Auth, XForward), _TLS_FIRST),
+    Circumstance.AUTH_REQUIRED: {Mail: Reply(530, "5.7.0", "Authentication required")},
+    Circumstance.SECURED:       {StartTls: Reply(503, "5.5.1", "TLS is up already")},
+    Circumstance.AUTHENTICATED: {Auth: Reply(503, "5.5.1", "You are authenticated already"),
+                                 StartTls: Reply(503, "5.5.1", "TLS comes before AUTH")},
+    Circumstance.NO_XCLIENT:    {XClient: _NOT_TRUSTED},
+    Circumstance.NO_XFORWARD:   {XForward: _NOT_TRUSTED},
 }
 # fmt: on
 
@@ -99,7 +152,7 @@ IN_TURN: dict[State, frozenset[type[Event]]] = {
 } | {TURNED_AWAY: frozenset({Quit})}
 
 #: The states in which no message is under way.
-AT_REST = frozenset({HELLO, READY, TURNED_AWAY, CLOSED})
+AT_REST = frozenset({HELLO, READY, AUTH, HANDSHAKE, TURNED_AWAY, CLOSED})
 
 YOU_WERE_TURNED_AWAY = Reply(503, "5.5.1", "You were turned away; all that is left is QUIT")
 BAD_SEQUENCE = Reply(503, "5.5.1", "Bad sequence of commands")
@@ -113,8 +166,19 @@ def out_of_turn(state: State, event: Event) -> Reply:
     return OUT_OF_TURN.get((state, kind)) or OUT_OF_TURN.get((None, kind), BAD_SEQUENCE)
 
 
+def forbidden(circumstances: Iterable[Circumstance]) -> dict[type[Event], Reply]:
+    """What clients may not do in these circumstances, and what they are told."""
+    together: dict[type[Event], Reply] = {}
+    for circumstance in sorted(circumstances):
+        together = GUARDS[circumstance] | together
+    return together
+
+
 def state_after(state: State, event: Event, reply: Reply) -> State:
     """Where a reply to an event leads."""
     if reply.final:
         return CLOSED
-    return (TRANSITIONS if reply.positive else REFUSALS)[state].get(type(event), state)
+    kind = type(event)
+    if reply.code < 400 and reply.code >= 300 and kind in CHALLENGES[state]:
+        return CHALLENGES[state][kind]
+    return (TRANSITIONS if reply.positive else REFUSALS)[state].get(kind, state)

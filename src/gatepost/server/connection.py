@@ -11,9 +11,12 @@ from functools import partial
 from typing import Any, cast
 
 from gatepost.reply import Reply
-from gatepost.server.connections import SHUTTING_DOWN, Connections
-from gatepost.server.conversation import Conversation
-from gatepost.session import Endpoint, Session
+from gatepost.server.connections import SHUTTING_DOWN
+from gatepost.server.host import Host
+from gatepost.server.origin import Origin, origin_of
+from gatepost.server.tls_transport import TlsTransport
+from gatepost.session import Session
+from gatepost.tls import Tls
 
 log = logging.getLogger(__name__)
 
@@ -44,29 +47,26 @@ class Connection(asyncio.Protocol):
         "_deadline",
         "_draining",
         "_ended_input",
+        "_host",
         "_limits",
-        "_listener",
         "_lost",
         "_moved",
-        "_new_conversation",
+        "_origin",
         "_progress",
         "_reading_paused",
+        "_securing",
         "_session_end",
         "_transport",
         "_unsent",
     )
 
     def __init__(
-        self,
-        listener: str,
-        connections: Connections,
-        new_conversation: Callable[[Session], Conversation],
-        clock: Callable[[], float],
+        self, host: Host, clock: Callable[[], float], origin: Origin | None = None
     ) -> None:
-        self._listener = listener
-        self._connections = connections
-        self._new_conversation = new_conversation
+        self._host = host
+        self._connections = host.connections
         self._clock = clock
+        self._origin = origin  #: who the client is; None: whoever the transport says
         self._coroutine: Coroutine[asyncio.Future[Any], None, bytes] | None = None
         self._deadline = math.inf  #: when the client has been silent for too long
         self._session_end = math.inf
@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._unsent = b""  #: replies that wait for those of other clients
         self._choked = False  #: the client does not read its replies
         self._closing = False  #: everything is said
+        self._securing = False  #: a TLS handshake is under way
         self._reading_paused = False
         self._ended_input = False
         self._draining = False
@@ -85,18 +86,27 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
         self._transport = cast(asyncio.Transport, transport)
-        client = _endpoint(transport.get_extra_info("peername"))
-        session = Session(client, _endpoint(transport.get_extra_info("sockname")), self._listener)
-        self._conversation = self._new_conversation(session)
+        origin = self._origin or origin_of(transport)
+        listen = self._host.listen
+        session = Session(
+            origin.client, origin.server, listen.name, tls=origin.tls, proxy=origin.header
+        )
+        self._conversation = self._host.converse(session)
         self._limits = self._conversation.limits
-        refusal = self._connections.admit(self, client.host if client.port else "")
+        is_clear = listen.tls != "implicit"
+        refusal = self._connections.admit(self, origin.address)
         if refusal is not None:
             # The clock is not held against it, so its own end is not waited for.
-            self._transport.write(self._conversation.close(refusal))
+            octets = self._conversation.close(refusal)
+            if is_clear:
+                self._transport.write(octets)
             self._transport.close()
             return
         self._session_end = self._clock() + self._limits.session_timeout
-        self._run(self._conversation.respond())
+        if is_clear:
+            self._run(self._conversation.respond())
+        else:
+            self._begin_tls()
 
     def data_received(self, data: bytes) -> None:
         """The client has sent something."""
@@ -134,6 +144,12 @@ class Connection(asyncio.Protocol):
         if octets and not self._lost:
             self._transport.write(octets)
 
+    def secured(self, tls: Tls) -> None:
+        """The TLS handshake is done."""
+        self._securing = False
+        self._moved = True
+        self._run(self._conversation.secured(tls))
+
     def pause_writing(self) -> None:
         """The client does not read its replies: it gets no more until it does."""
         self._choked = True
@@ -158,7 +174,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """Hang up on a client that has been silent for too long, or has stayed for too long."""
-        if self._closing:
+        if self._closing or self._securing:
             if now >= self._deadline:
                 self._transport.abort()
             return
@@ -173,7 +189,9 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Hang up as soon as no message is under way."""
         self._draining = True
-        idle = self._coroutine is None and not self._closing
+        if self._securing:
+            self._transport.abort()
+        idle = self._coroutine is None and not (self._closing or self._securing)
         if idle and self._conversation.between_messages:
             self._hang_up(SHUTTING_DOWN)
 
@@ -226,6 +244,9 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_soon(self._next_turn)
         elif conversation.over:
             self._say_goodbye()
+        elif conversation.wants_tls:
+            self.flush()
+            self._begin_tls()
         elif self._ended_input:
             self.flush()
             transport.close()
@@ -239,6 +260,13 @@ class Connection(asyncio.Protocol):
         """Answer the next part of what has arrived: others have had their turn."""
         if self._conversation.more and self._coroutine is None and not self._closing:
             self._run(self._conversation.respond())
+
+    def _begin_tls(self) -> None:
+        """What comes from here on is a TLS handshake, and what is in it."""
+        self._securing = True
+        self._deadline = self._clock() + self._limits.handshake_timeout
+        self._transport = TlsTransport(self._transport, self, self._host.new_channel())
+        self._transport.resume_reading()
 
     def _leave(self) -> None:
         """Tell those who listen that the connection is gone, and make room for another."""
@@ -267,11 +295,3 @@ class Connection(asyncio.Protocol):
             with suppress(OSError):  # it may be gone without our having heard of it
                 transport.write_eof()
             transport.resume_reading()
-
-
-def _endpoint(name: object) -> Endpoint:
-    """What the transport calls an address: a tuple for TCP, a path for a Unix socket."""
-    if isinstance(name, tuple):
-        host = str(name[0]).partition("%")[0]
-        return Endpoint(host.removeprefix("::ffff:"), int(name[1]))
-    return Endpoint(str(name or ""))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
+from gatepost.config import Listen
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import reply_to
 from gatepost.limits import Limits
 from gatepost.message import Message
 from gatepost.protocol.events import (
+    Auth,
+    AuthResponse,
     Bdat,
     Chunk,
     Connected,
@@ -30,20 +33,29 @@ from gatepost.protocol.events import (
     Rcpt,
     Rset,
     Spoiled,
+    StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
+    XForward,
 )
 from gatepost.protocol.server import ServerProtocol
-from gatepost.protocol.states import AT_REST, CLOSED
+from gatepost.protocol.states import AT_REST, CLOSED, HANDSHAKE
 from gatepost.reply import Reply
 from gatepost.server.courtesies import Courtesies
+from gatepost.server.guesses import Guesses
 from gatepost.server.patience import Patience
 from gatepost.server.reception import TOO_BIG, Reception
+from gatepost.server.standing import Standing
 from gatepost.session import Session, Transaction
 from gatepost.site import Site
+from gatepost.tls import Tls
 
 #: Events that are answered before other clients get a turn.
 BATCH = 100
+
+#: A listener that asks for nothing: what those have in mind who name none.
+_ORDINARY = Listen("127.0.0.1:0")
 
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages on one connection", final=True)
 
@@ -56,11 +68,12 @@ class Conversation:
     __slots__ = (
         "_chain",
         "_courtesies",
-        "_lmtp",
+        "_listen",
         "_patience",
         "_protocol",
         "_reception",
         "_site",
+        "_standing",
         "ended",
         "more",
         "over",
@@ -73,7 +86,8 @@ class Conversation:
         chain: Chain,
         site: Site,
         *,
-        lmtp: bool = False,
+        listen: Listen = _ORDINARY,
+        guesses: Guesses | None = None,
         repair: bool = False,
     ) -> None:
         self.session = session
@@ -81,16 +95,24 @@ class Conversation:
         self.more = True  #: whether something that arrived is still to be answered
         self._chain = chain
         self._site = site
-        self._lmtp = lmtp
+        self._listen = listen
         self._protocol = ServerProtocol(
-            lmtp=lmtp,
+            lmtp=listen.protocol == "lmtp",
             line_limit=site.limits.line,
             text_line_limit=site.limits.text_line,
             repair=repair,
             verbatim=bool(chain.turns["argument"]),
         )
         self._patience = Patience(site.limits)
-        self._courtesies = Courtesies(session, chain, site, self._protocol, lmtp=lmtp)
+        self._standing = Standing(
+            session,
+            chain,
+            site,
+            protocol=self._protocol,
+            listen=listen,
+            guesses=guesses or Guesses(),
+        )
+        self._courtesies = Courtesies(session, chain, site, self._protocol, standing=self._standing)
         self._reception: Reception | None = None
         self.ended = False  #: those who listen know that it is over
 
@@ -103,6 +125,11 @@ class Conversation:
     def receiving(self) -> bool:
         """Whether a message is arriving, as opposed to commands."""
         return self._protocol.receiving
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether the client was told to go ahead with a TLS handshake."""
+        return self._protocol.state is HANDSHAKE
 
     @property
     def between_messages(self) -> bool:
@@ -154,6 +181,11 @@ class Conversation:
             self.more = True
         return b"".join(out)
 
+    async def secured(self, tls: Tls) -> bytes:
+        """TLS is up.  What to send back, as of `respond`."""
+        await self._standing.secured(tls)
+        return await self.respond()
+
     def _answer(self, event: Event) -> Awaitable[_Replies] | None:
         """What earns the reply to an event; None for a chunk that belongs to no message."""
         kind = type(event)
@@ -161,6 +193,8 @@ class Conversation:
             return _RECEPTION[kind](self._reception, event)
         if kind in _COURTESIES:
             return _COURTESIES[kind](self._courtesies, event)
+        if kind in _STANDING:
+            return _STANDING[kind](self._standing, event)
         return self._mail(event) if isinstance(event, Mail) else None
 
     def forget_ahead(self) -> None:
@@ -215,7 +249,7 @@ class Conversation:
             transaction,
             self._chain,
             self._site,
-            lmtp=self._lmtp,
+            lmtp=self._listen.protocol == "lmtp",
             patience=self._patience,
             message_size=message_size,
             recipients=await setting("recipients", limits.recipients, event.sender),
@@ -242,7 +276,15 @@ _COURTESIES: dict[type[Event], Callable[[Courtesies, Any], Awaitable[Reply]]] = 
     Help: Courtesies.help,
     Quit: Courtesies.plain,
     Unrecognized: Courtesies.unrecognized,
+    XClient: Courtesies.xclient,
     Malformed: Courtesies.malformed,
+}
+#: What concerns who the client is.
+_STANDING: dict[type[Event], Callable[[Standing, Any], Awaitable[Reply]]] = {
+    StartTls: Standing.starttls,
+    Auth: Standing.auth,
+    AuthResponse: Standing.auth_response,
+    XForward: Standing.xforward,
 }
 #: What happens to the message under way.
 _RECEPTION: dict[type[Event], Callable[[Reception, Any], Awaitable[_Replies]]] = {

@@ -21,10 +21,12 @@ from gatepost.protocol.events import (
     Rset,
     Unrecognized,
     Vrfy,
+    XClient,
 )
 from gatepost.protocol.extensions import core_capabilities, keywords
 from gatepost.protocol.server import ServerProtocol
 from gatepost.reply import Reply, printable
+from gatepost.server.standing import Standing
 from gatepost.session import Session
 from gatepost.site import Site
 
@@ -32,26 +34,37 @@ from gatepost.site import Site
 class Courtesies:
     """The commands of one session on which only their own hooks have a say."""
 
-    __slots__ = ("_chain", "_lmtp", "_protocol", "_session", "_site")
+    __slots__ = ("_chain", "_protocol", "_session", "_site", "_standing")
 
     def __init__(
-        self, session: Session, chain: Chain, site: Site, protocol: ServerProtocol, *, lmtp: bool
+        self,
+        session: Session,
+        chain: Chain,
+        site: Site,
+        protocol: ServerProtocol,
+        *,
+        standing: Standing,
     ) -> None:
         self._session = session
         self._chain = chain
         self._site = site
         self._protocol = protocol
-        self._lmtp = lmtp
+        self._standing = standing
 
     async def connected(self, _: Connected) -> Reply:
         """The client is there: the banner."""
-        greeting = f"{self._site.hostname} {'LMTP' if self._lmtp else 'ESMTP'}"
+        greeting = f"{self._site.hostname} {'LMTP' if self._protocol.lmtp else 'ESMTP'}"
         if self._chain.turns["greeting"]:
             greeting = await self._chain.pass_on("greeting", self._session, greeting)
         reply = await self._ask("connect", greeting=greeting)
         if reply.positive and not reply.text.startswith(self._site.hostname):
             return replace(reply, text=f"{self._site.hostname} {reply.text}")
         return reply
+
+    async def xclient(self, event: XClient) -> Reply:
+        """A proxy tells who the client is: everything begins anew, with a banner."""
+        self._standing.become_another(event)
+        return await self.connected(Connected())
 
     async def helo(self, event: Helo | Ehlo | Lhlo) -> Reply:
         """A greeting; it begins the session anew, unless it is refused (RFC 5321, 4.1.4)."""
@@ -71,7 +84,7 @@ class Courtesies:
             except PluginFailure:
                 session.verb, session.hello = before
                 raise
-        self._protocol.offer(keywords(offered))
+        self._protocol.offer(self._standing.in_force(keywords(offered)))
         return _hello(first_line, offered)
 
     async def plain(self, event: Rset | Noop | Vrfy | Expn | Quit) -> Reply:
@@ -98,6 +111,8 @@ class Courtesies:
             recipients=limits.recipients,
             messages=limits.messages,
         )
+        if more := await self._standing.capabilities():
+            offered += more
         if self._chain.turns["capabilities"]:
             offered = await self._chain.pass_on("capabilities", self._session, offered)
         return tuple(printable(line) for line in offered)
@@ -111,7 +126,7 @@ class Courtesies:
     def _commands(self) -> str:
         """What HELP tells: the commands that are implemented here."""
         offered = self._protocol.offered
-        verbs = (LMTP_VERBS if self._lmtp else SMTP_VERBS).items()
+        verbs = (LMTP_VERBS if self._protocol.lmtp else SMTP_VERBS).items()
         return " ".join(verb for verb, row in verbs if not row.needs or row.needs in offered)
 
 

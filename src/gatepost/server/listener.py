@@ -8,14 +8,18 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gatepost.config import Listen, SocketAddress
 from gatepost.hooks.chain import Chain
+from gatepost.server.certificates import Certificates
 from gatepost.server.connection import Connection
 from gatepost.server.connections import Connections
 from gatepost.server.conversation import Conversation
+from gatepost.server.guesses import Guesses
+from gatepost.server.proxied import Proxied
+from gatepost.server.tls_channel import TlsChannel
 from gatepost.session import Session
 from gatepost.site import Site
 
@@ -39,6 +43,8 @@ class Listener:
     chain: Chain  #: the plugins that are asked on this listener
     site: Site
     connections: Connections
+    guesses: Guesses = field(default_factory=Guesses)
+    certificates: Certificates | None = None  #: needed where there is TLS
     repair: bool = False  #: mend stray CR and LF in messages instead of refusing them
     _server: asyncio.AbstractServer | None = None
     _port: int = 0  #: the one that the system chose
@@ -71,8 +77,19 @@ class Listener:
 
     def converse(self, session: Session) -> Conversation:
         """The conversation that a client of this listener gets."""
-        lmtp = self.listen.protocol == "lmtp"
-        return Conversation(session, self.chain, self.site, lmtp=lmtp, repair=self.repair)
+        return Conversation(
+            session,
+            self.chain,
+            self.site,
+            listen=self.listen,
+            guesses=self.guesses,
+            repair=self.repair,
+        )
+
+    def new_channel(self) -> TlsChannel:
+        """The server's side of a TLS handshake."""
+        assert self.certificates is not None, "a listener without certificates offers no TLS"
+        return TlsChannel(self.certificates.context())
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
@@ -86,9 +103,11 @@ class Listener:
             server = await loop.create_server(new, where.host, where.port, backlog=BACKLOG)
             self._server, self._port = server, server.sockets[0].getsockname()[1]
 
-    def _new_connection(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        return Connection(self.listen.name, self.connections, self.converse, loop.time)
+    def _new_connection(self) -> asyncio.Protocol:
+        clock = asyncio.get_running_loop().time
+        if self.listen.proxy_protocol_from:
+            return Proxied(self, self.site.limits, clock)
+        return Connection(self, clock)
 
 
 def _check_that_nobody_has(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,9 +11,9 @@ from gatepost.each import Each
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import REPLIES, SILENCE_REFUSES, combined, reply_to
 from gatepost.protocol.events import Bdat, Chunk, Data, EndOfChunk, EndOfData, Mail, Rcpt, Spoiled
-from gatepost.received import received_field, transmission_type
 from gatepost.reply import Reply
 from gatepost.server.patience import Patience
+from gatepost.server.trace_fields import add_results, received, remove_forged_results
 from gatepost.session import Recipient, Transaction
 from gatepost.site import Site
 from gatepost.trail import Decision
@@ -157,10 +156,12 @@ class Reception:
         self.committed = True
         if self._chain.turns["reset"]:
             await self._chain.tell("reset", self.transaction)
+        self.transaction.session.forwarded = None  # it was about this message alone
         self.transaction.message.drop()
 
     async def _hear_headers(self) -> None:
         self._heard_headers = True
+        remove_forged_results(self.transaction, self._site)
         if self.transaction.message.headers.count("Received") >= self._site.limits.received:
             self._refuse(LOOP)
             return
@@ -170,8 +171,10 @@ class Reception:
 
     async def _hand_over(self) -> tuple[Reply, ...]:
         """Put a whole message to `message` and `queue`."""
+        transaction = self.transaction
         await self._add_received()
         looked_at = await self._ask_for_all("message")
+        add_results(transaction, self._site)
         if isinstance(looked_at, Reply):
             if not looked_at.positive:
                 return self._alike(looked_at)
@@ -216,22 +219,9 @@ class Reception:
         }
 
     async def _add_received(self) -> None:
-        transaction, session = self.transaction, self.transaction.session
+        transaction = self.transaction
         only = next(iter(self._routes)) if len(self._routes) == 1 else None
-        field = received_field(
-            hello=session.hello,
-            client_host=session.client.host,
-            server=self._site.hostname,
-            protocol=transmission_type(
-                verb=session.verb,
-                tls=False,
-                authenticated=session.user != "",
-                smtputf8=transaction.parameters.smtputf8,
-            ),
-            identifier=transaction.id,
-            recipient=only.address.mailbox if only else "",
-            date=time.time(),
-        )
+        field = received(transaction, self._site, only)
         if self._chain.turns["received"]:
             field = await self._chain.pass_on("received", transaction, field)
         try:
@@ -252,7 +242,8 @@ class Reception:
     async def _note_silence(self, hook: str) -> None:
         """That nobody spoke is a decision too, where it refuses."""
         session = self.transaction.session
-        decision = Decision("nobody", hook, REPLIES[hook].silence, 0.0)
+        number = self.transaction.number
+        decision = Decision("nobody", hook, REPLIES[hook].silence, 0.0, message=number)
         session.trail.add(decision)
         await self._chain.tell("decided", session, decision)
 

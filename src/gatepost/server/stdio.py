@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import cast
 
 from gatepost.server.connection import Connection
 from gatepost.server.connections import SWEEP_INTERVAL
@@ -36,7 +37,7 @@ async def serve_stdio(
     """
     loop = asyncio.get_running_loop()
     connections = listener.connections
-    connection = Connection(listener.listen.name, connections, listener.converse, loop.time)
+    connection = Connection(listener, loop.time)
     transport = StandardStreams(connection, source, target, endpoints(environment, source))
     connection.connection_made(transport)
     transport.resume_reading()
@@ -98,6 +99,10 @@ class StandardStreams(asyncio.Transport):
         self._ending = False  #: what is unsent is the last
         self._closing = False
         self._lost = False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol have the octets from now on."""
+        self._protocol = cast(asyncio.Protocol, protocol)
 
     def resume_reading(self) -> None:
         """Hear what the client says."""

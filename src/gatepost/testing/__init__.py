@@ -7,10 +7,21 @@ pytest runs `*.smtp` files by itself, and dialogues in docstrings when it is tol
 from gatepost.testing.clock import run
 from gatepost.testing.dialogue import DialogueFailure, converse
 from gatepost.testing.docstrings import dialogues
-from gatepost.testing.samples import LETTER, a_recipient, a_session, a_transaction
+from gatepost.testing.samples import (
+    A_TLS,
+    LETTER,
+    LMTP,
+    MX,
+    a_recipient,
+    a_session,
+    a_transaction,
+)
 
 __all__ = [
+    "A_TLS",
     "LETTER",
+    "LMTP",
+    "MX",
     "DialogueFailure",
     "a_recipient",
     "a_session",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from gatepost.config import Listen
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement, placed
 from gatepost.limits import Limits
@@ -13,7 +14,8 @@ from gatepost.plugin import Plugin
 from gatepost.server.conversation import Conversation
 from gatepost.session import Endpoint, Session
 from gatepost.site import Site
-from gatepost.testing.script import HungUp, Said, Sent, Step, read_script
+from gatepost.testing.samples import A_TLS, MX
+from gatepost.testing.script import HungUp, Said, Secured, Sent, Step, read_script
 
 _USUAL: Final = Limits()
 
@@ -38,28 +40,37 @@ async def converse(
     *,
     client: str = "192.0.2.1",
     hostname: str = "mx.example",
-    lmtp: bool = False,
+    listen: Listen = MX,
+    tls: bool = False,
+    user: str = "",
     limits: Limits = _USUAL,
     repair: bool = False,
-    listener: str = "mx",
     directory: Path | None = None,
 ) -> Session:
     """Hold a dialogue, written as `gatepost.testing.script` says; return how the session ended.
 
-    `client` is an IP address, empty for a Unix socket; `hostname` the server's name; `repair` says
-    whether stray CR and LF in messages are mended; `directory` is the configuration's, or else the
-    working directory.  The plugins hear `startup` before and `shutdown` afterwards.
+    `client` is an IP address, empty for a Unix socket; `hostname` the server's name; `listen` what
+    the client came through.  With `tls`, TLS is up from the beginning; `user` has authenticated
+    before.  `repair` says whether stray CR and LF in messages are mended; `directory` is the
+    configuration's, or else the working directory.  The plugins hear `startup` before and
+    `shutdown` afterwards.
 
     Raises DialogueFailure, an AssertionError, at the first line that does not go as written and
     when the server says more than is written; ValueError for a script that cannot be read.
     """
     steps = list(read_script(script))
-    chain = Chain(map(placed, plugins)).on(listener)
+    chain = Chain(map(placed, plugins)).on(listen.name)
     site = Site(hostname, directory or Path.cwd(), limits)
     session = Session(
-        Endpoint(client, 49152 if client else 0), Endpoint("198.51.100.1", 25), listener
+        Endpoint(client, 49152 if client else 0),
+        _own_end(listen),
+        listen.name,
+        tls=A_TLS if tls else None,
+        user=user,
+        mechanism="PLAIN" if user else "",
+        relaying=user != "",
     )
-    conversation = Conversation(session, chain, site, lmtp=lmtp, repair=repair)
+    conversation = Conversation(session, chain, site, listen=listen, repair=repair)
     await chain.start(site)
     try:
         await _Exchange(conversation).hold(steps)
@@ -67,6 +78,12 @@ async def converse(
         await conversation.end()
         await chain.tell("shutdown", site)
     return session
+
+
+def _own_end(listen: Listen) -> Endpoint:
+    """Our end of the connection that there would be."""
+    where = listen.socket_address
+    return Endpoint(where.host, where.port) if where.path is None else Endpoint(str(where.path))
 
 
 class _Exchange:
@@ -89,6 +106,9 @@ class _Exchange:
                 case Said():
                     await self._listen()
                     self._expect(step)
+                case Secured():
+                    await self._listen()
+                    await self._secure()
                 case HungUp():
                     await self._listen()
                     self._expect_end()
@@ -102,6 +122,13 @@ class _Exchange:
         self._unsent += step.octets
         self._so_far.append(f"C: {step.text}".rstrip())
 
+    async def _secure(self) -> None:
+        self._expect_silence()
+        if not self._conversation.wants_tls:
+            self._fail("expected  a handshake", "heard     (nothing; TLS does not begin here)")
+        self._hear(await self._conversation.secured(A_TLS))
+        self._so_far.append("C: <tls>")
+
     async def _listen(self) -> None:
         """Deliver what the client has said, and hear what the server has to say."""
         conversation = self._conversation
@@ -111,6 +138,9 @@ class _Exchange:
         octets = b""
         while conversation.more:
             octets += await conversation.respond()
+        self._hear(octets)
+
+    def _hear(self, octets: bytes) -> None:
         self._heard += octets.decode("utf-8", "replace").split("\r\n")[:-1]
 
     def _expect(self, step: Said) -> None:

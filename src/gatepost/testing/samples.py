@@ -1,13 +1,21 @@
-"""Samples: sessions, transactions and recipients for tests of plugins."""
+"""Samples: listeners, sessions, transactions and recipients for tests of plugins."""
 
 from __future__ import annotations
 
 from gatepost.address import Address
+from gatepost.config import Listen
 from gatepost.message import Message
 from gatepost.session import Endpoint, Recipient, Session, Transaction
+from gatepost.tls import Tls
 
 #: A whole small message.
 LETTER = b"From: anne@client.example\r\nSubject: Hello\r\n\r\nHow are you?\r\n"
+
+#: A listener that asks for nothing, and one for LMTP.
+MX = Listen("198.51.100.1:25", name="mx")
+LMTP = Listen("198.51.100.1:24", name="lmtp", protocol="lmtp")
+#: What the TLS of today is.
+A_TLS = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
 
 
 def a_session(
@@ -18,11 +26,12 @@ def a_session(
     relaying: bool = False,
     allowed: str = "",
     user: str = "",
+    tls: Tls | None = None,
 ) -> Session:
     """A session that has got past its greeting."""
     session = Session(Endpoint(client, 49152), Endpoint("198.51.100.1", 25), "mx")
     session.hello, session.verb, session.relaying = hello, verb, relaying
-    session.allowed, session.user = allowed, user
+    session.allowed, session.user, session.tls = allowed, user, tls
     return session
 
 

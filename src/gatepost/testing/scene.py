@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from gatepost.config import Listen
 from gatepost.hooks.loader import Loaded, load
 from gatepost.hooks.loader_declared import declared_options
 from gatepost.hooks.loader_values import fill
 from gatepost.limits import Limits
 from gatepost.session import Session
 from gatepost.testing.dialogue import converse
+from gatepost.testing.samples import MX
 
 
 class UnfitScene(ValueError):
@@ -27,8 +29,9 @@ class Scene:
     plugin_directories: tuple[str, ...] = ()  #: relative to the file that the dialogue stands in
     client: str = "192.0.2.1"  #: the client's IP address; empty for a Unix socket
     hostname: str = "mx.example"  #: the server's name
-    listener: str = "mx"  #: the name of the [[listen]] table that the client comes through
-    lmtp: bool = False
+    listen: dict[str, Any] = field(default_factory=dict)  #: of the [[listen]] table, its keys
+    tls: bool = False  #: whether TLS is up from the beginning
+    user: str = ""  #: who has authenticated before
     limits: Limits = field(default_factory=Limits)
     stray_line_ends: Literal["refuse", "repair"] = "refuse"  #: a bare CR or LF in a message
 
@@ -61,12 +64,23 @@ class Scene:
             script,
             client=self.client,
             hostname=self.hostname,
-            lmtp=self.lmtp,
+            listen=self._listen(),
+            tls=self.tls,
+            user=self.user,
             limits=self.limits,
             repair=self.stray_line_ends == "repair",
-            listener=self.listener,
             directory=directory,
         )
+
+    def _listen(self) -> Listen:
+        table = {"address": MX.address, "name": MX.name} | self.listen
+        values, complaints = fill(table, declared_options(Listen), Path())
+        if complaints:
+            raise UnfitScene("\n".join(complaint.text for complaint in complaints))
+        try:
+            return Listen(**values)
+        except ValueError as error:
+            raise UnfitScene(str(error)) from error
 
     def _plugins(self, directory: Path, beside: Path) -> list[Loaded]:
         directories = [beside / name for name in self.plugin_directories]

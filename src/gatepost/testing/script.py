@@ -6,6 +6,7 @@ r"""The language of dialogues: what the server must say, and what the client say
     S: 250 ...                      a whole reply, or the rest of one, on however many lines
     C: MAIL FROM:<\xff@a.example>   \xNN \r \n \\ stand for octets
     C: half a li\                   a backslash at the end: no CR LF is sent
+    C: <tls>                        the client has made its TLS handshake
     S: <closed>                     the server has hung up
     # a comment
 
@@ -49,6 +50,13 @@ class HungUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Secured:
+    """The server waits for a TLS handshake, and the client has made it."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """The client says this."""
 
@@ -69,7 +77,7 @@ class Sent:
         return backslashes % 2 == 1
 
 
-Step: TypeAlias = Said | HungUp | Sent
+Step: TypeAlias = Said | HungUp | Secured | Sent
 
 
 def read_script(script: str) -> Iterator[Step]:
@@ -79,7 +87,7 @@ def read_script(script: str) -> Iterator[Step]:
         if who == "S:":
             yield HungUp(number) if text == "<closed>" else Said(number, text)
         elif who == "C:":
-            yield Sent(number, text)
+            yield Secured(number) if text == "<tls>" else Sent(number, text)
         elif who and not who.startswith("#"):
             raise ValueError(f"line {number} begins with neither S: nor C:, {line.strip()!r}")
 

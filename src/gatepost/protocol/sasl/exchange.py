@@ -8,8 +8,13 @@ A mechanism yields what it needs next and is sent what came of it:
 | `SecretOf` | the user's `Secret`, or None for a user whom nobody knows |
 | `Credentials` | whether they were accepted |
 
-It returns when all is said, or raises `MalformedResponse` or `WrongProof`.  A client-first
-mechanism begins with an empty challenge, which an initial response answers unasked (RFC 4422, 4).
+It returns when all is said, or raises `MalformedResponse` or `WrongProof`.  Credentials need not
+be its last step: SCRAM shows the server's own proof to a user who was accepted, OAUTHBEARER and
+XOAUTH2 tell why a token was not.  What was decided of them holds when the exchange has returned,
+and not before.
+
+A client-first mechanism begins with a challenge that an initial response answers unasked (RFC
+4422, 4): an empty one, but for LOGIN.
 """
 
 from __future__ import annotations

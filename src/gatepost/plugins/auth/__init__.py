@@ -1,0 +1,1 @@
+"""Bundled plugins that act when a client shows who it is."""

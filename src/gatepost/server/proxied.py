@@ -1,0 +1,91 @@
+"""Proxied: a connection from a proxy, until its PROXY header has said who the client is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from gatepost.limits import Limits
+from gatepost.networks import covers
+from gatepost.protocol.proxy import ProxyReader
+from gatepost.protocol.proxy_header import ProxyError, ProxyHeader
+from gatepost.server.connection import Connection
+from gatepost.server.host import Host
+from gatepost.server.origin import Origin, origin_of
+from gatepost.session import Endpoint
+
+log = logging.getLogger(__name__)
+
+
+class Proxied(asyncio.Protocol):
+    """Reads the header, then gives its place to a `Connection`.
+
+    Whoever is no proxy that we know, and whoever sends no header in time, is hung up on without a
+    word: not even the banner is for them.
+    """
+
+    def __init__(self, host: Host, limits: Limits, clock: Callable[[], float]) -> None:
+        self._host = host
+        self._clock = clock
+        self._reader = ProxyReader()
+        self._deadline = clock() + limits.handshake_timeout
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody has come: a proxy, or an impostor."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._own = origin_of(transport)
+        trusted = self._host.listen.proxy_protocol_from
+        if not covers(trusted, self._own.client, self._own.server):
+            self._give_up("it is none of our proxies")
+        elif self._host.connections.admit(self, "") is not None:
+            self._give_up("there are too many connections")
+
+    def data_received(self, data: bytes) -> None:
+        """The proxy has sent some octets of the header, or more."""
+        try:
+            self._reader.receive(data)
+        except ProxyError as error:
+            self._give_up(str(error))
+            return
+        if self._reader.header is not None:
+            self._hand_over(self._reader.header)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is gone."""
+        self._host.connections.leave(self)
+
+    def expire(self, now: float) -> None:
+        """Hang up on a proxy that takes too long."""
+        if now >= self._deadline:
+            self._transport.abort()
+
+    def drain(self) -> None:
+        """Hang up: there is nobody to say goodbye to."""
+        self._transport.abort()
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._transport.abort()
+
+    def _hand_over(self, header: ProxyHeader) -> None:
+        """The client is known: it is treated as if it had come by itself."""
+        self._host.connections.leave(self)
+        connection = Connection(self._host, self._clock, _origin(header, self._own))
+        self._transport.set_protocol(connection)
+        connection.connection_made(self._transport)
+        if self._reader.rest and not self._transport.is_closing():
+            # Not the connection itself: where TLS is implicit, that has put another before it.
+            cast(asyncio.Protocol, self._transport.get_protocol()).data_received(self._reader.rest)
+
+    def _give_up(self, reason: str) -> None:
+        log.warning("hung up on %s, which does not speak for others: %s", self._own.client, reason)
+        self._transport.abort()
+
+
+def _origin(header: ProxyHeader, own: Origin) -> Origin:
+    """What the header says; a proxy that speaks for itself, as in a health check, is the client."""
+    if header.source is None or header.destination is None:
+        return own._replace(header=header)
+    return Origin(Endpoint(*header.source), Endpoint(*header.destination), header)

@@ -1,0 +1,148 @@
+"""TlsTransport: between a transport and a connection, it makes of the one's octets the other's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from gatepost.server.tls_channel import TlsChannel, TlsFailure
+from gatepost.tls import Tls
+
+log = logging.getLogger(__name__)
+
+
+class Upper(Protocol):
+    """A connection, as what lies below it sees it."""
+
+    def data_received(self, data: bytes) -> None:
+        """The client has sent something."""
+
+    def eof_received(self) -> bool | None:
+        """The client sends no more."""
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone."""
+
+    def secured(self, tls: Tls) -> None:
+        """The handshake is done."""
+
+
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """A transport to the connection above, a protocol to the transport below.
+
+    Not the event loop's own TLS: that would need a task for each handshake, reads ahead in clear
+    what stands behind STARTTLS, and cannot close in one direction.
+    """
+
+    def __init__(self, below: asyncio.Transport, above: Upper, channel: TlsChannel) -> None:
+        super().__init__()
+        self._below = below
+        self._above = above
+        self._channel = channel
+        self._is_shut = False  #: nothing is heard any more
+        below.set_protocol(self)
+
+    # -- What the transport below calls -----------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Octets have come over the wire."""
+        if self._is_shut:
+            return
+        channel = self._channel
+        was_ready = channel.ready
+        try:
+            octets = channel.receive(data)
+        except TlsFailure as failure:
+            self._fail(failure)
+            return
+        self._send()
+        if channel.ready and not was_ready:
+            self._above.secured(channel.tls())
+        if octets:
+            self._above.data_received(octets)
+        if channel.ended:
+            self._end_input()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; with or without a goodbye in TLS, what it said counts."""
+        if not self._is_shut:
+            self._end_input()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._above.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._above.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone."""
+        self._above.connection_lost(error)
+
+    # -- What the connection above calls ----------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send octets, encrypted."""
+        if self._channel.ready:
+            self._channel.seal(bytes(data))
+            self._send()
+
+    def can_write_eof(self) -> bool:
+        """Whether the client can be told that nothing follows, and still be heard."""
+        return self._below.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Tell the client that nothing follows."""
+        self._channel.close()
+        self._send()
+        self._below.write_eof()
+
+    def pause_reading(self) -> None:
+        """Let the client wait."""
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Hear what the client says."""
+        self._below.resume_reading()
+
+    def is_closing(self) -> bool:
+        """Whether it is being closed, or is gone."""
+        return self._below.is_closing()
+
+    def close(self) -> None:
+        """Hang up when everything is sent."""
+        self._channel.close()
+        self._send()
+        self._below.close()
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._below.abort()
+
+    def _send(self) -> None:
+        octets = self._channel.outgoing()
+        if octets and not self._below.is_closing():
+            self._below.write(octets)
+
+    def _end_input(self) -> None:
+        self._is_shut = True
+        if self._channel.ready:
+            self._above.eof_received()
+        else:
+            self._below.close()
+
+    def _fail(self, failure: TlsFailure) -> None:
+        """Tell the client by an alert, and hang up."""
+        self._is_shut = True
+        log.info("TLS with %s failed: %s", self._below.get_extra_info("peername"), failure)
+        self._send()
+        self._below.close()

@@ -1,0 +1,42 @@
+"""What the tests of mechanisms share: surroundings that repeat, and an exchange played through."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import pytest
+
+from gatepost.protocol.sasl import MECHANISMS, Surroundings
+
+SURROUNDINGS = Surroundings(
+    hostname="mx.example",
+    tls=None,
+    offered=frozenset(),
+    nonce=lambda: "servernonce",
+    decoy=lambda user: hashlib.sha256(b"seed" + user.encode()).digest(),
+)
+
+
+@pytest.fixture
+def surroundings() -> Surroundings:
+    return SURROUNDINGS
+
+
+@pytest.fixture
+def play() -> Callable[..., list[object]]:
+    """Plays an exchange: what it yields at first and to each answer; None: it has ended."""
+
+    def played(
+        name: str, *answers: object, surroundings: Surroundings = SURROUNDINGS
+    ) -> list[object]:
+        exchange = MECHANISMS[name].begin(surroundings)
+        steps: list[object] = [next(exchange)]
+        for answer in answers:
+            try:
+                steps.append(exchange.send(answer))
+            except StopIteration:
+                steps.append(None)
+        return steps
+
+    return played
