@@ -299,7 +299,22 @@ ADDRESS = "listen: option 'address' must be an IP address with a port, 127.0.0.1
         ),
         (
             'address = "127.0.0.1:25"\ntls = "starttls"',
-            ['3: listen: TLS is not built in yet: write tls = "off", not "starttls"'],
+            [
+                "3: listen: option 'tls': \"starttls\" needs a table [tls] with a certificate; "
+                "`gatepost init --tls` makes one to try with"
+            ],
+        ),
+        (
+            'address = "127.0.0.1:25"\nrequire_tls = true',
+            ["3: listen: option 'require_tls' needs tls = \"starttls\""],
+        ),
+        (
+            'address = "127.0.0.1:25"\nproxy_protocol_from = ["10.0.0.1/8"]',
+            [
+                "3: listen: option 'proxy_protocol_from' must be of networks, 10.0.0.0/8 or "
+                "192.0.2.1, or unix for clients on a Unix socket, not '10.0.0.1/8': 10.0.0.1/8 has "
+                "host bits set"
+            ],
         ),
         (
             'address = "127.0.0.1:25"\ntls = "on"',

@@ -31,7 +31,7 @@ def named(value: str) -> list[str]:
         (" anne@a.example (Anne Baker)", ["<anne@a.example>"]),
         (r" (a \) b) Anne (c) Baker(d)<anne@a.example>(e)", ["<anne@a.example>"]),
         (" Anne <anne@a.example>, bob@b.example", ["<anne@a.example>", "<bob@b.example>"]),
-        (" a@a.example , <b@a.example>\t,c@a.example", ["<a@a.example>", "<b@a.example>", "<c@a.example>"]),  # noqa: E501
+        (" a@a.b , <b@a.b>\t,c@a.b", ["<a@a.b>", "<b@a.b>", "<c@a.b>"]),
         (' "a b"@a.example', ['<"a b"@a.example>']),
         (" <anne@[192.0.2.1]>", ["<anne@[192.0.2.1]>"]),
         (" anne@[IPv6:2001:db8::1]", ["<anne@[IPv6:2001:db8::1]>"]),

@@ -356,6 +356,23 @@ def test_a_missing_package_names_its_extra(
     assert str(error.value) == "http_hook needs aiohttp: pip install 'gatepost[web]'"
 
 
+@pytest.mark.parametrize(
+    ("package", "extra"), [("jwt", "oauth2"), ("pam", "pam"), ("argon2", "auth")]
+)
+def test_a_missing_package_of_another_name_names_its_extra(
+    package: str,
+    extra: str,
+    write: WriteFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    write("needy.py", f"import {package}")
+    with pytest.raises(LoadError) as error:
+        find_plugin("needy", [tmp_path])
+    assert str(error.value) == f"needy needs {package}: pip install 'gatepost[{extra}]'"
+
+
 # -- Building -------------------------------------------------------------------------------------
 
 

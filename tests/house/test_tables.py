@@ -11,7 +11,15 @@ from gatepost.hooks.replies import REPLIES, reply_to
 from gatepost.plugin import HOOKS
 from gatepost.protocol.commands import LMTP_VERBS, SMTP_VERBS
 from gatepost.protocol.extensions import EXTENSIONS, core_capabilities, keywords
-from gatepost.protocol.states import OUT_OF_TURN, REFUSALS, TRANSITIONS, State
+from gatepost.protocol.states import (
+    CHALLENGES,
+    GUARDS,
+    OUT_OF_TURN,
+    REFUSALS,
+    TRANSITIONS,
+    Circumstance,
+    State,
+)
 
 COLUMNS: dict[str, Verdict] = {"accept": Accept(), "deny": Deny(), "defer": Defer()}
 
@@ -19,6 +27,8 @@ COLUMNS: dict[str, Verdict] = {"accept": Accept(), "deny": Deny(), "defer": Defe
 LISTED: dict[str, set[int]] = {
     "connect": {220, 554, 521, 421},
     "helo": {250, 502, 504, 550},
+    "starttls": {220, 454, 501},  # RFC 3207, 4
+    "auth": {235, 432, 454, 500, 534, 535, 538},  # RFC 4954, 6
     "mail": {250, 450, 451, 452, 455, 530, 550, 552, 553, 555},
     "rcpt": {250, 251, 450, 451, 452, 455, 550, 551, 552, 553, 556},
     "data": {354, 450, 451, 452, 550, 552, 554},
@@ -36,6 +46,7 @@ LISTED: dict[str, set[int]] = {
 #: Codes beyond those lists, which only a plugin's own refusal earns, each with its reason.
 BEYOND: dict[tuple[str, str], tuple[int, str]] = {
     ("helo", "defer"): (450, "421 is all that is listed, and would end the session"),
+    ("starttls", "deny"): (554, "454 would have the client come back for it"),
     ("rset", "deny"): (550, "no refusal is listed"),
     ("rset", "defer"): (450, "no refusal is listed"),
     ("noop", "deny"): (550, "no refusal is listed"),
@@ -111,9 +122,16 @@ def test_only_a_goodbye_and_an_overload_end_a_session_by_themselves() -> None:
 
 
 def test_every_state_has_a_row() -> None:
-    assert TRANSITIONS.keys() == set(State)
+    assert TRANSITIONS.keys() == CHALLENGES.keys() == set(State)
     assert REFUSALS.keys() <= set(State)
     assert {state for state, _ in OUT_OF_TURN if state} <= set(State)
+
+
+def test_what_a_circumstance_forbids_is_told_with_a_code_of_the_standard() -> None:
+    assert GUARDS.keys() == set(Circumstance)
+    for row in GUARDS.values():
+        assert {reply.code for reply in row.values()} <= {503, 530, 550}
+        assert all(reply.status.startswith("5.") for reply in row.values())
 
 
 def test_every_hook_is_a_documented_method() -> None:

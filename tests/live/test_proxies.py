@@ -228,9 +228,13 @@ async def swaks(port: int, *options: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def process_of(*command: str | Path, pass_fds: tuple[int, ...] = (), **rest: Any) -> AsyncIterator[None]:
-    """A process that runs for a while."""
-    process = await create_subprocess_exec(*map(str, command), pass_fds=pass_fds, **rest)
+async def running(
+    *command: str | Path, front: socket.socket, environment: dict[str, str] | None = None
+) -> AsyncIterator[None]:
+    """A proxy that has inherited a socket."""
+    process = await create_subprocess_exec(
+        *command, pass_fds=(front.fileno(),), env=environment, stdin=DEVNULL
+    )
     try:
         yield
         assert process.returncode is None, "the proxy has ended by itself"
@@ -242,17 +246,14 @@ async def process_of(*command: str | Path, pass_fds: tuple[int, ...] = (), **res
 
 @asynccontextmanager
 async def haproxy(
-    directory: Path, server: str, *, bind: str = "", host: str = LOCALHOST, more: str = ""
-) -> AsyncIterator[int]:
-    """HAProxy before a server; its port."""
-    with listening(host) as front:
-        (directory / "haproxy.cfg").write_text(
-            f"{DEFAULTS}\nlisten mail\n    bind fd@{front.fileno()} {bind}\n"
-            f"    {UNIQUE_ID}\n    {more}\n    server gate {server}\n"
-        )
-        command = [program("haproxy"), "-q", "-db", "-f", directory / "haproxy.cfg"]
-        async with process_of(*command, pass_fds=(front.fileno(),)):
-            yield front.getsockname()[1]
+    directory: Path, server: str, *, front: socket.socket | None = None, bind: str = ""
+) -> AsyncIterator[int | str]:
+    """HAProxy before a server; where it listens."""
+    with front or listening() as front:
+        file = directory / "haproxy.cfg"
+        file.write_text(HAPROXY.format(front=front.fileno(), bind=bind, server=server))
+        async with running(program("haproxy"), "-q", "-db", "-f", file, front=front):
+            yield front
 
 
 def behind(options: str, gate: Gate) -> str:

@@ -25,6 +25,8 @@ PLUGINS = "gatepost.plugins"
 
 _OUTSIDE_PLUGINS = ("<", os.path.dirname(importlib.__file__), os.path.dirname(__file__))
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z_][A-Za-z0-9_]*)?")
+#: Packages that are imported by another name than they are installed by.
+_DISTRIBUTIONS = {"argon2": "argon2_cffi", "jwt": "pyjwt", "pam": "python_pam"}
 _EXTRA = re.compile(r"""(?P<name>[A-Za-z0-9._-]+).*;.*\bextra\s*==\s*['"](?P<extra>[^'"]+)""")
 T = TypeVar("T")
 
@@ -183,16 +185,18 @@ def _place(frames: traceback.StackSummary) -> str:
 
 
 def _extra(package: str) -> str | None:
-    """The extra of Gatepost that installs a package; None: there is none."""
+    """The smallest extra of Gatepost that installs a package; None: there is none."""
+    package = _DISTRIBUTIONS.get(package, package)
     try:
         requirements = metadata.requires("gatepost") or ()
     except metadata.PackageNotFoundError:
         return None
-    for requirement in requirements:
-        match = _EXTRA.match(requirement)
-        if match and re.sub(r"[-_.]+", "_", match["name"]).lower() == package.lower():
-            return match["extra"]
-    return None
+    extras: dict[str, list[str]] = {}
+    for match in filter(None, map(_EXTRA.match, requirements)):
+        name = re.sub(r"[-_.]+", "_", match["name"]).lower()
+        extras.setdefault(match["extra"], []).append(name)
+    fitting = [extra for extra, names in extras.items() if package.lower() in names]
+    return min(fitting, key=lambda extra: len(extras[extra]), default=None)
 
 
 def _only_plugin(module: ModuleType, use: str) -> type[Plugin]:

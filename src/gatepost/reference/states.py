@@ -11,8 +11,10 @@ from gatepost.protocol.stages import ClientState, Stage
 from gatepost.protocol.states import (
     ANYWHERE,
     BAD_SEQUENCE,
+    GUARDS,
     OUT_OF_TURN,
     YOU_WERE_TURNED_AWAY,
+    Circumstance,
     State,
 )
 from gatepost.reference.markdown import code, fenced, page, table
@@ -24,10 +26,17 @@ _Moves: TypeAlias = Mapping[str, Mapping[str, str]]
 _SERVER = """\
 ## The server's side
 
-The reply moves the state: an arrow is taken when its event is answered with a positive reply, and
-one that says "refused" when it is answered with a negative one.  All other refusals leave the state
-as it is, and a reply that ends the connection leads to CLOSED from everywhere.  Events that lead
-back to where they came from are not drawn; the table below has them.
+The reply moves the state: an arrow is taken when its event is answered with a positive reply, one
+that says "challenged" when it is answered with 334, and one that says "refused" when it is answered
+with a negative one.  All other refusals leave the state as it is, and a reply that ends the
+connection leads to CLOSED from everywhere.  When TLS is up, HANDSHAKE gives way to HELLO.  Events
+that lead back to where they came from are not drawn; the table below has them.
+"""
+
+_GUARDS = """\
+### What circumstances forbid
+
+Whatever the state, a command is refused while one of these is so; the first of them counts.
 """
 
 _IN_TURN = """\
@@ -61,22 +70,25 @@ def states_page() -> str:
     return page(
         "States",
         _SERVER,
-        diagram(moves, _names(states.REFUSALS)),
+        diagram(moves, _names(states.REFUSALS), _names(states.CHALLENGES)),
         "### What is in turn",
         _IN_TURN.format(anywhere=", ".join(anywhere)),
         _in_turn(State, "gatepost.protocol.states", moves),
         told,
         table(("state", "command", "reply"), _told()),
+        _GUARDS,
+        table(("circumstance", "meaning", "commands", "reply"), _guards()),
         _CLIENT,
         diagram(stays, _client_names(stages.REFUSALS)),
         _in_turn(ClientState, "gatepost.protocol.stages", stays),
     )
 
 
-def diagram(transitions: _Moves, refusals: _Moves) -> str:
+def diagram(transitions: _Moves, refusals: _Moves, challenges: _Moves | None = None) -> str:
     """A state machine in Mermaid; events that share an arrow stand on it together."""
     arrows: dict[tuple[str, str], list[str]] = {}
-    for moves, suffix in ((transitions, ""), (refusals, " refused")):
+    kinds = ((transitions, ""), (challenges or {}, " challenged"), (refusals, " refused"))
+    for moves, suffix in kinds:
         for state, leads in moves.items():
             for event, after in leads.items():
                 if after != state:
@@ -110,6 +122,19 @@ def _in_turn(kind: type[Enum], module: str, moves: _Moves) -> str:
         for state in kind
     ]
     return table(("state", "meaning", "in turn"), rows)
+
+
+def _guards() -> list[tuple[str, str, str, str]]:
+    members = documented("gatepost.protocol.states")[Circumstance.__name__].members
+    meanings = {member.name: member.text for member in members}
+    rows: list[tuple[str, str, str, str]] = []
+    for circumstance, forbidden in GUARDS.items():
+        by_reply: dict[str, list[str]] = {}
+        for event, reply in forbidden.items():
+            by_reply.setdefault(code(str(reply)), []).append(event.__name__.upper())
+        name, meaning = circumstance.name, meanings.get(circumstance.name, "")
+        rows += [(name, meaning, ", ".join(events), said) for said, events in by_reply.items()]
+    return rows
 
 
 def _told() -> list[tuple[str, str, str]]:

@@ -61,15 +61,7 @@ async def converse(
     steps = list(read_script(script))
     chain = Chain(map(placed, plugins)).on(listen.name)
     site = Site(hostname, directory or Path.cwd(), limits)
-    session = Session(
-        Endpoint(client, 49152 if client else 0),
-        _own_end(listen),
-        listen.name,
-        tls=A_TLS if tls else None,
-        user=user,
-        mechanism="PLAIN" if user else "",
-        relaying=user != "",
-    )
+    session = _session(listen, client, tls=tls, user=user)
     conversation = Conversation(session, chain, site, listen=listen, repair=repair)
     await chain.start(site)
     try:
@@ -80,10 +72,18 @@ async def converse(
     return session
 
 
-def _own_end(listen: Listen) -> Endpoint:
-    """Our end of the connection that there would be."""
+def _session(listen: Listen, client: str, *, tls: bool, user: str) -> Session:
+    """The session of a client that has come so far."""
     where = listen.socket_address
-    return Endpoint(where.host, where.port) if where.path is None else Endpoint(str(where.path))
+    return Session(
+        Endpoint(client, 49152 if client else 0),
+        Endpoint(where.host, where.port) if where.path is None else Endpoint(str(where.path)),
+        listen.name,
+        tls=A_TLS if tls else None,
+        user=user,
+        mechanism="PLAIN" if user else "",
+        relaying=user != "",
+    )
 
 
 class _Exchange:

@@ -10,10 +10,11 @@ import ssl
 import time
 import warnings
 from collections import deque
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from gatepost import (
@@ -47,7 +48,7 @@ INVALID_CREDENTIALS: Final = 49
 NAMES: Final = 10_000
 
 _TROUBLE: Final = (OSError, UnicodeError, ldap3.core.exceptions.LDAPException)
-_PORTS: Final = {"ldap": 389, "ldaps": 636, "ldapi": 0}
+_PORTS: Final = {"ldap": 389, "ldaps": 636}
 _PART = re.compile(r"\{(user|local|domain)\}")
 #: Octets that mean nothing but themselves, in a filter as in a distinguished name.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.@")
@@ -106,20 +107,19 @@ class AuthLdap(Plugin):
         self._seconds: deque[float] = deque(maxlen=100)  # for which users who exist have waited
 
     def _check(self) -> None:
+        option, template = ("dn", self.dn) if self.dn else ("filter", self.filter)
         if not self.servers:
             raise ValueError("option 'servers' must name at least one server")
         if bool(self.base) == bool(self.dn):
             raise ValueError("option 'base' is needed, or option 'dn' instead of a search")
-        option, template = ("dn", self.dn) if self.dn else ("filter", self.filter)
         if not {"user", "local"} & set(_PART.findall(template)):
             raise ValueError(f"option {option!r} must have {{user}} or {{local}} in it")
         if self.dn and self.user_attribute:
             raise ValueError("option 'user_attribute' is for a search: it does not go with 'dn'")
         if bool(self.bind_dn) != bool(self.bind_password):
-            raise ValueError("option 'bind_dn' needs the option 'bind_password', and it the other")
-        for option, number in ("wait", self.wait), ("at_once", self.at_once):
-            if number <= 0:
-                raise ValueError(f"option {option!r} must be more than 0")
+            raise ValueError("option 'bind_dn' needs 'bind_password', and that needs 'bind_dn'")
+        if self.wait <= 0 or self.at_once <= 0:
+            raise ValueError("options 'wait' and 'at_once' must be more than 0")
         try:
             ldap3.operation.search.parse_filter(self.filter, None, False, False, None, False)
         except ldap3.core.exceptions.LDAPInvalidFilterError as error:
@@ -134,84 +134,70 @@ class AuthLdap(Plugin):
             return None
         if not password:
             return Deny()  # it would pass for an anonymous bind, and succeed (RFC 4513, 5.1.2)
-        if self._remembered.knows(user, password):
-            credentials.user = self._names.get(user, user)
+        if user in self._names and self._remembered.knows(user, password):
+            credentials.user = self._names[user]
             return Accept()
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self.wait):
-                until = time.monotonic() + self.wait
-                answer = await self._pool.run(self._ask, wanted, password, until)
+                until = began + self.wait
+                verdict, name = await self._pool.run(self._ask, wanted, password, until)
         except (OSError, PoolBusy) as trouble:  # a time-out is an OSError
             log.error("%s: the directory has no answer: %r", session.id, trouble)
             return Defer()
-        await self._equal(answer)
-        if answer.verdict == Accept():
-            credentials.user = self._known(user, answer.name, password)
-        return answer.verdict
+        await self._equal(verdict, time.monotonic() - began)
+        if verdict == Accept():
+            if len(self._names) >= NAMES:
+                self._names.clear()
+            credentials.user = self._names[user] = name or user
+            self._remembered.remember(user, password)
+        return verdict
 
     def shutdown(self, site: Site) -> None:
         self._pool.close()
 
-    async def _equal(self, answer: _Answer) -> None:
+    async def _equal(self, verdict: Verdict | None, seconds: float) -> None:
         """Make it no matter of time whether a user exists: for some, a hash has been checked."""
-        if answer.verdict is not None:
-            self._seconds.append(answer.seconds)
+        if verdict is not None:
+            self._seconds.append(seconds)
         elif self._seconds:
-            await asyncio.sleep(secrets.choice(self._seconds) - answer.seconds)
-
-    def _known(self, user: str, name: str, password: str) -> str:
-        """Remember a password that is right, and the user's name, which is returned."""
-        if len(self._names) >= NAMES:
-            self._names.clear()
-            self._remembered.forget()
-        self._names[user] = name or user
-        self._remembered.remember(user, password)
-        return self._names[user]
+            await asyncio.sleep(secrets.choice(self._seconds) - seconds)
 
     # -- In a thread ------------------------------------------------------------------------------
 
-    def _ask(self, wanted: str, password: str, until: float) -> _Answer:
-        """What the first server says that can be reached; `until` is of the monotonic clock."""
-        began = time.monotonic()
+    def _ask(self, wanted: str, password: str, until: float) -> tuple[Verdict | None, str]:
+        """The verdict of the first server that has one, and the name that it knows the user by.
+
+        Raises OSError when none has one before `until`, a time of the monotonic clock.
+        """
         for number, server in enumerate(self._servers):
-            share = (until - time.monotonic()) / (len(self._servers) - number)
+            seconds = (until - time.monotonic()) / (len(self._servers) - number)
+            if seconds <= 0:
+                break
             try:
-                with closing(_Link(server, share)) as link:
-                    verdict, name = self._judge(link, wanted, password)
-                return _Answer(verdict, name, time.monotonic() - began)
+                with _connected(server, seconds) as link:
+                    return self._judge(link, wanted, password)
             except _TROUBLE as trouble:
                 log.warning("%s: %r", server.url, trouble)
         raise ConnectionError("no server has one")
 
-    def _judge(self, link: _Link, wanted: str, password: str) -> tuple[Verdict | None, str]:
-        """What a server says, and the name that it knows the user by."""
-        link.open()
-        dn, name = (wanted, "") if self.dn else self._find(link, wanted)
-        if not dn:  # what follows is asked for all, and it cannot succeed
-            link.bind(f"cn={secrets.token_hex(16)},{self.base}", password)
+    def _judge(self, link: Any, wanted: str, password: str) -> tuple[Verdict | None, str]:
+        dn, name = wanted, ""
+        if not self.dn:
+            if self.bind_dn:
+                code = _bind(link, self.bind_dn, self.bind_password)
+                _require(link, code == SUCCESS, "the bind of 'bind_dn'")
+            dn, name = _find(link, self.base, wanted, self.user_attribute)
+        # Who is not found gets no answer before a bind, either; this one cannot succeed.
+        code = _bind(link, dn or f"cn={secrets.token_hex(16)},{self.base}", password)
+        if not dn:
             return None, ""
-        code = link.bind(dn, password)
         if code == INVALID_CREDENTIALS:
             return Deny(), ""
-        link.require(code == SUCCESS, "the bind of a user")
+        _require(link, code == SUCCESS, "the bind of a user")
         if self.user_attribute and not name:
             raise ConnectionError(f"{dn!r} has no attribute {self.user_attribute}")
         return Accept(), name
-
-    def _find(self, link: _Link, wanted: str) -> tuple[str, str]:
-        """The distinguished name of the user's entry, and the user's name; two empty ones."""
-        if self.bind_dn:
-            link.require(link.bind(self.bind_dn, self.bind_password) == SUCCESS, "'bind_dn'")
-        entries = link.search(self.base, wanted, self.user_attribute)
-        if len(entries) > 1:
-            raise ConnectionError("the option 'filter' finds several entries")
-        return entries[0] if entries else ("", "")
-
-
-class _Answer(NamedTuple):
-    verdict: Verdict | None  #: None: there is no such user
-    name: str  #: that the directory has for the user; empty: none
-    seconds: float  #: that it took
 
 
 # -- What clients write ---------------------------------------------------------------------------
@@ -241,93 +227,75 @@ class _Server:
         try:
             parts = urlsplit(url)
             is_socket = parts.scheme == "ldapi"
-            place = unquote(parts.netloc + parts.path) if is_socket else parts.hostname or ""
-            port = None if is_socket else parts.port
-        except ValueError as error:
-            raise ValueError(f"option 'servers': {url!r}: {error}") from error
-        rest = parts.query + parts.fragment + ("" if is_socket else parts.path.strip("/"))
-        if parts.scheme not in _PORTS or is_socket != place.startswith("/") or not place or rest:
-            raise ValueError(
-                f"option 'servers': {url!r} is not like ldaps://host or ldapi://%2Fpath"
-            )
-        self.url = url
+            self.host = unquote(parts.netloc + parts.path) if is_socket else parts.hostname or ""
+            self.port = 0 if is_socket else parts.port or _PORTS[parts.scheme]
+            rest = parts.query + parts.fragment + ("" if is_socket else parts.path.strip("/"))
+            if (
+                rest
+                or "@" in parts.netloc
+                or not self.host
+                or self.host.startswith("/") != is_socket
+            ):
+                raise ValueError
+        except (ValueError, KeyError):
+            complaint = f"{url!r} is not like ldaps://host or ldapi://%2Fpath"
+            raise ValueError(f"option 'servers': {complaint}") from None
+        self.url, self.secure = url, parts.scheme == "ldaps"
         self.starttls = parts.scheme == "ldap" and tls == "starttls"
-        self._secure = parts.scheme == "ldaps"
-        self._host, self._port = (
-            f"ldapi://{place}" if is_socket else place,
-            port or _PORTS[parts.scheme],
-        )
-        self._context = context
+        self.context = context
 
-    def connection(self, seconds: float) -> Any:
-        """A connection of ldap3, not yet open; `seconds` are for each step of opening it."""
-        tls = ldap3.Tls()
-        tls.wrap_socket = self._wrap  # its own checks the host's name with what Python 3.12 lacks
-        server = ldap3.Server(
-            self._host,
-            self._port,
-            use_ssl=self._secure,
-            tls=tls,
-            get_info=ldap3.NONE,
-            connect_timeout=seconds,
-        )
-        return ldap3.Connection(server, auto_referrals=False, auto_escape=False, check_names=False)
-
-    def _wrap(self, connection: Any, do_handshake: bool) -> None:
-        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
+    def wrap(self, connection: Any, do_handshake: bool) -> None:
+        """Put TLS on a connection of ldap3, whose own way needs what Python 3.12 has removed."""
+        connection.socket = self.context.wrap_socket(connection.socket, server_hostname=self.host)
 
 
-class _Link:
-    """A connection to a server, which has some seconds for all that is asked on it."""
-
-    def __init__(self, server: _Server, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
-        self._connection = server.connection(max(seconds, 0.001))
-        self._starttls = server.starttls
-
-    def open(self) -> None:
-        """Connect, and put TLS on the connection where it is wanted."""
-        self._connection.open(read_server_info=False)
-        if self._starttls:
-            self._hurry()
-            self._connection.start_tls(read_server_info=False)
-
-    def bind(self, dn: str, password: str) -> int:
-        """The result code of a bind by name and password, neither of which may be empty."""
-        self._hurry()
-        connection = self._connection
-        connection.authentication = ldap3.SIMPLE
-        connection.user, connection.password = dn, password.encode()
-        connection.bind(read_server_info=False)
-        return int(connection.result["result"])
-
-    def search(self, base: str, wanted: str, attribute: str) -> list[tuple[str, str]]:
-        """The names of two entries at most, and the first value of an attribute of each."""
-        self._hurry()
-        connection = self._connection
-        attributes = [attribute] if attribute else None
-        connection.search(base, wanted, attributes=attributes, size_limit=2)
-        self.require(connection.result["result"] in (SUCCESS, SIZE_LIMIT_EXCEEDED), "the search")
-        return [
-            (entry["dn"], (entry["raw_attributes"].get(attribute) or [b""])[0].decode())
-            for entry in connection.response
-            if entry["type"] == "searchResEntry"  # and no reference to another server
-        ]
-
-    def require(self, condition: bool, what: str) -> None:
-        """Raise ConnectionError, which tells the last result, when a condition does not hold."""
-        if not condition:
-            raise ConnectionError(f"{what} is answered {self._connection.result['description']}")
-
-    def close(self) -> None:
-        """Say goodbye and close the connection, whether it has been opened or not."""
+@contextmanager
+def _connected(server: _Server, seconds: float) -> Iterator[Any]:
+    """A connection of ldap3 on which each answer may take some seconds."""
+    tls = ldap3.Tls()
+    tls.wrap_socket = server.wrap
+    there = ldap3.Server(
+        server.host if server.port else f"ldapi://{server.host}",
+        server.port,
+        use_ssl=server.secure,
+        tls=tls,
+        get_info=ldap3.NONE,
+        connect_timeout=seconds,  # the socket keeps it
+    )
+    link = ldap3.Connection(there, auto_referrals=False, auto_escape=False, check_names=False)
+    try:
+        link.open(read_server_info=False)
+        if server.starttls:
+            link.start_tls(read_server_info=False)
+        yield link
+    finally:
         with suppress(*_TROUBLE):
-            self._connection.unbind()
-        if self._connection.socket is not None:  # ldap3 has it still when it could not connect
-            self._connection.socket.close()
+            link.unbind()
+        if link.socket is not None:  # ldap3 has it still when it could not connect
+            link.socket.close()
 
-    def _hurry(self) -> None:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("there is no time left")
-        self._connection.socket.settimeout(left)
+
+def _bind(link: Any, dn: str, password: str) -> int:
+    """The result code of a bind by name and password, neither of which may be empty."""
+    link.authentication, link.user, link.password = ldap3.SIMPLE, dn, password.encode()
+    link.bind(read_server_info=False)
+    return int(link.result["result"])
+
+
+def _find(link: Any, base: str, wanted: str, attribute: str) -> tuple[str, str]:
+    """The name of the only entry, and the first value of its attribute; each may be empty."""
+    link.search(base, wanted, attributes=[attribute] if attribute else None, size_limit=2)
+    _require(link, link.result["result"] in (SUCCESS, SIZE_LIMIT_EXCEEDED), "the search")
+    # What is no entry is a reference to another server.
+    entries = [found for found in link.response if found["type"] == "searchResEntry"]
+    if len(entries) > 1:
+        raise ConnectionError("the option 'filter' finds several entries")
+    if not entries:
+        return "", ""
+    values = entries[0]["raw_attributes"].get(attribute) or [b""]
+    return entries[0]["dn"], values[0].decode()
+
+
+def _require(link: Any, condition: bool, what: str) -> None:
+    if not condition:
+        raise ConnectionError(f"{what} is answered {link.result['description']}")
