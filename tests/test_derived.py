@@ -29,6 +29,12 @@ def added(numbers: list[int]) -> int:
     return sum(numbers)
 
 
+def pin(text: str) -> str:
+    if not text.isdecimal():
+        raise ValueError("no number")
+    return text
+
+
 def test_it_is_made_of_all_entries() -> None:
     assert total(Entries(["1", "2"])).current() == 3
     assert total(Entries()).current() == 0
@@ -43,6 +49,29 @@ def test_of_very_many_bad_entries_some_are_named_and_the_others_counted() -> Non
     with pytest.raises(ValueError, match=r"; and 3 more$") as error:
         total(Entries(["x" * 1000] * (FAULTS_TOLD + 3)))
     assert len(str(error.value)) < FAULTS_TOLD * 2000
+
+
+def test_entries_that_are_secret_are_only_numbered() -> None:
+    with pytest.raises(
+        ValueError, match=r"^option 'pins': entry 2: no .*; entry 3: no .*$"
+    ) as error:
+        Derived(["1234", "12x4", "12y4"], pin, len, option="pins", secret=True)
+    assert "4" not in str(error.value)
+
+
+def test_it_tells_whether_there_is_something_to_make_anew(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.txt"
+    write(path, "1\n2\n")
+    derived = total(Entries.in_file(path, clock=count(0, 10).__next__))
+    assert (derived.is_stale, derived.latest) == (False, 3)
+    write(path, "5\n")
+    assert (derived.is_stale, derived.latest) == (True, 3)
+    assert derived.current() == 5
+    assert (derived.is_stale, derived.latest) == (False, 5)
+    write(path, "five\n")
+    assert derived.is_stale
+    assert derived.current() == 5
+    assert (derived.is_stale, derived.latest) == (False, 5)
 
 
 def test_it_is_made_anew_when_the_file_changes(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_every_scheme_is_known_by_a_hash() -> None:
             r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096
             c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0
             dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=
-            6rriTRBi23WpR/wtup+mMhUZUn/dB5nLTJRsjl95G4=""",
+            6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=""",
         ),
     ],
     ids=["sha1", "sha256"],

@@ -176,6 +176,7 @@ def test_it_is_killed_while_it_starts(turns: int, run: Runner, lifeline: int) ->
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start what it may not kill later")
 def test_what_cannot_be_killed_is_left_alone(run: Runner, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "end")
+    end = os.open(tmp_path / "end", os.O_RDWR)
 
     async def leave() -> Ended:
         try:
@@ -183,11 +184,12 @@ def test_what_cannot_be_killed_is_left_alone(run: Runner, tmp_path: Path) -> Non
                 os.setresuid(NOBODY, NOBODY, 0)
         finally:
             os.setresuid(0, 0, 0)
-        (tmp_path / "end").write_text("now\n")
+            os.write(end, b"now\n")
         await program.end()
         return program.ended
 
     assert run(leave()) == Ended(7, b"")
+    os.close(end)
 
 
 def test_content_that_breaks_off_does_not_pass_for_a_whole(run: Runner, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from gatepost.saslprep import saslprep
         ("\u00aa", "a"),
         ("\u2168", "IX"),
         # RFC 4013, 2.1: spaces become the space, what is invisible becomes nothing.
-        ("a\u00a0b\u3000c", "a b c"),
+        ("a\u00a0b\u3000c\u1680d", "a b c d"),
         ("a\u200d\ufeffb", "ab"),
         ("\u00ad", ""),
         ("", ""),

@@ -29,7 +29,7 @@ def test_authorities_that_are_none(content: bytes | None, tmp_path: Path) -> Non
     file = tmp_path / "authority.pem"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(OSError, match="No such file|no certificate|NO_CERTIFICATE"):
+    with pytest.raises(OSError, match=r"No such file|no certificate|NO_CERTIFICATE"):
         client_context(authorities=file)
 
 

@@ -27,7 +27,7 @@ def test_the_host_of_a_private_address(url: str, host: str) -> None:
 )
 def test_others_could_read_what_goes_over_http(url: str) -> None:
     assert web_host(url, option="url")
-    with pytest.raises(ValueError, match="^option 'url' must be an https:// address"):
+    with pytest.raises(ValueError, match=r"^option 'url' must be an https:// address"):
         web_host(url, option="url", private=True)
 
 

@@ -58,12 +58,11 @@ class Gate:
         dns_servers: tuple[str, ...] = (),
     ) -> None:
         limits = limits or Limits()
-        hostname = hostname or own_hostname()
         self.site = Site(
-            hostname,
+            hostname or own_hostname(),
             directory or Path.cwd(),
             limits,
-            authserv_id="" if authserv_id == "none" else authserv_id or hostname,
+            authserv_id=authserv_id,
             dns_servers=dns_servers,
         )
         guesses = Guesses()

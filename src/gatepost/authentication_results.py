@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache, partial
 from unicodedata import normalize
 
-from gatepost.address import Address, InvalidAddress
+import idna
+
 from gatepost.encoded_word import decode_words
 from gatepost.headers import Headers
 from gatepost.trail import Result
@@ -23,8 +25,8 @@ PROPERTY_LIMIT = 10
 VALUE_LIMIT = 254
 COMMENT_LIMIT = 120
 KEYWORD_LIMIT = 40
-#: Characters of a line, where it can be broken at all.
-LINE = 76
+#: Characters of a line where it can be broken (RFC 5322, 2.1.1).
+LINE = 78
 #: Characters in which a foreign field must have said whose it is.
 HEAD_LIMIT = 1000
 
@@ -42,10 +44,9 @@ _LABEL = r"[0-9A-Za-z]++(?:-++[0-9A-Za-z]++)*+"
 _BARE = re.compile(rf"{_PLAIN}|(?:{_ATOM}(?:\.{_ATOM})*+)?@{_LABEL}(?:\.{_LABEL})*+")
 
 _PLAIN_HEAD = re.compile(r"[ \t\r\n]*+([0-9A-Za-z][0-9A-Za-z._-]*+)[ \t\r\n]*+;")
-_FOLD = re.compile(r"\r?\n[ \t]*|\r")
-_QUOTE = re.compile(r'["\\]')
-_WORD = re.compile(r"[\w.-]+")
-_SPACED_DOT = re.compile(r"(?<!\s)\s*+\.\s*+")
+_COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
+_NOISE = re.compile(r'["\\]|\r?\n[ \t]*+|[\0-\x08\x0b-\x1f\x7f-\x9f]')
+_IN_NAME = re.compile(r"\w")
 
 
 # -- The field that we write ----------------------------------------------------------------------
@@ -96,7 +97,7 @@ def _broken(pieces: Iterable[str]) -> str:
     """Pieces with blanks between them, on as many lines as that takes."""
     lines = [""]
     for piece in pieces:
-        if lines[-1] and len(lines[-1]) + len(piece) >= LINE:
+        if lines[-1] and len(f"\t{lines[-1]} {piece};") > LINE:
             lines.append(piece)
         else:
             lines[-1] = f"{lines[-1]} {piece}".lstrip()
@@ -134,15 +135,16 @@ def claims(value: str | bytes, authserv_id: str) -> bool:
     """Whether anybody might take a field with this value for one of ours, however it is spelled.
 
     Letter case, quotes, comments, folds, a version and a dot at the end make no difference; nor do
-    encoded words, look-alikes (Unicode's form NFKC), characters that nobody sees, and semicolons
-    in front.  When in doubt, it claims.  A name that only ends like ours does not.
+    encoded words, look-alikes (Unicode's form NFKC), characters that nobody sees, U-labels and
+    A-labels, and semicolons in front.  When in doubt, it claims.  A name that only ends like ours
+    does not, and one behind the results of another does not.
     """
     text = value if isinstance(value, str) else value.decode("utf-8", "replace")
-    ours = _names_in(authserv_id)
+    spellings, pattern = _ours(authserv_id)
     if plain := _PLAIN_HEAD.match(text):
-        return ours == {plain[1].strip(".").lower()}
+        return plain[1].strip(".").lower() in spellings
     cut = len(text) > HEAD_LIMIT
-    return any(_is_headed(reading, ours, cut=cut) for reading in _readings(text[:HEAD_LIMIT]))
+    return any(_is_headed(reading, pattern, cut=cut) for reading in _readings(text[:HEAD_LIMIT]))
 
 
 def _field_claims(authserv_id: str, field: bytes) -> bool:
@@ -150,60 +152,65 @@ def _field_claims(authserv_id: str, field: bytes) -> bool:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """What various readers may make of a value."""
-    for spelled in {text, decode_words(_FOLD.sub("", text))}:
-        folded = normalize("NFKC", spelled).casefold().replace("\u3002", ".")
-        for bare in (folded, _without_comments(folded)):
-            yield _without_noise(bare, "")
-            yield _without_noise(bare, " ")
+    """What readers may make of a value; a NUL stands for what some leave out, and others do not."""
+    for spelled in {text, decode_words(re.sub(r"\r\n", "", text))}:
+        plain = _normal(spelled)
+        for reading in (plain, _without_comments(plain)):
+            yield _without_unseen(_NOISE.sub("\0", reading))
+
+
+def _is_headed(reading: str, pattern: re.Pattern[str], *, cut: bool) -> bool:
+    """Whether our name may stand in front of the first `;` that anything stands in front of."""
+    match = pattern.search(reading)
+    if match is None and not cut:
+        return False
+    before = reading[: match.start()] if match else reading
+    return not any(_IN_NAME.search(segment) for segment in before.split(";")[:-1])
 
 
 def _without_comments(text: str) -> str:
     """The text with a NUL in the place of each comment (RFC 5322, 3.2.2)."""
     kept: list[str] = []
     depth = start = 0
-    for match in re.finditer(r"\\.|[()]", text, re.DOTALL):
-        if match[0] == "(":
-            if not depth:
-                kept.append(text[start : match.start()])
+    for mark in _COMMENT_MARK.finditer(text):
+        if mark[0].endswith("(") and not depth:
+            kept.append(text[start : mark.end() - 1])
+            depth = 1
+        elif mark[0] == "(":
             depth += 1
-        elif match[0] == ")" and depth:
+        elif mark[0] == ")" and depth:
             depth -= 1
-            start = match.end()
+            start = mark.end()
     if not depth:
         kept.append(text[start:])
     return "\0".join(kept)
 
 
-def _without_noise(text: str, instead: str) -> str:
-    """The text with something else for folds, quotes, and characters that nobody sees."""
-    text = _QUOTE.sub(instead, _FOLD.sub(instead, text))
-    if text.isprintable():
+def _without_unseen(text: str) -> str:
+    if text.isascii():
         return text
-    return "".join(letter if letter.isprintable() else instead for letter in text)
+    return "".join(letter if letter.isprintable() or letter == "\t" else "\0" for letter in text)
 
 
-def _is_headed(text: str, ours: frozenset[str], *, cut: bool) -> bool:
-    """Whether our name, or none at all, stands in front of the first `;` that follows a name."""
-    *segments, last = text.split(";")
-    for segment in segments:
-        if names := _names_in(segment):
-            return ours <= names
-    return cut or ours <= _names_in(last)
+def _normal(text: str) -> str:
+    return normalize("NFKC", text).casefold().replace("\u3002", ".")
 
 
-@lru_cache(maxsize=1024)
-def _names_in(text: str) -> frozenset[str]:
-    """All that could be a name; a dot with blanks around it may be one of its dots, or an end."""
-    words = {*_WORD.findall(text), *_WORD.findall(_SPACED_DOT.sub(".", text))}
-    return frozenset(name for word in words if (name := _ascii(word.strip("."))))
+@lru_cache(maxsize=16)
+def _ours(authserv_id: str) -> tuple[frozenset[str], re.Pattern[str]]:
+    """Our name in all its spellings, and where it stands, whatever is between its letters."""
+    name = _normal(authserv_id).strip(". ")
+    spellings = {name}
+    for spelled in (idna.encode, idna.decode):
+        with suppress(UnicodeError):  # a name need not be a domain
+            other = spelled(name)
+            spellings.add(other if isinstance(other, str) else other.decode("ascii"))
+    found = "|".join(r"\0*+".join(map(_letter, spelling)) for spelling in sorted(spellings))
+    return frozenset(spellings), re.compile(rf"(?<![\w-])(?<!\w\.)(?:{found})(?![\w-])(?!\.\w)")
 
 
-def _ascii(word: str) -> str:
-    """A word in lower case and, if it is an internationalised domain, in A-labels."""
-    if word.isascii():
-        return word.lower()
-    try:
-        return Address("postmaster", word).ascii_domain
-    except InvalidAddress:
-        return word
+def _letter(letter: str) -> str:
+    """A letter of a name as a pattern; blanks may stand around a dot (RFC 5322, 4.4)."""
+    if letter.isspace():
+        return r"[\0\s]++"
+    return r"[\0\s]*+\.[\0\s]*+" if letter == "." else re.escape(letter)

@@ -17,7 +17,8 @@ class Site:
     hostname: str  #: the name that it gives itself in the banner and in Received
     directory: Path = field(default_factory=Path.cwd)  #: of the configuration; resolves paths
     limits: Limits = field(default_factory=Limits)
-    authserv_id: str = ""  #: our name in Authentication-Results; empty: there is none
+    #: its name in Authentication-Results; empty: `hostname`; `none`: there are none
+    authserv_id: str = ""
     #: what is hidden, like the decoys for unknown users, is derived from this
     seed: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
     dns_servers: tuple[str, ...] = ()  #: whom a plugin is to ask; empty: the system's resolver

@@ -199,7 +199,7 @@ def _public_key(content: bytes, file: Path) -> bytes:
     try:
         key = load_pem_private_key(match[0], password=None)
     except TypeError as error:
-        raise PemError(file, "the private key is encrypted, and nobody to be asked") from error
+        raise PemError(file, "the private key is encrypted; nobody is there to be asked") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise PemError(file, "no private key that can be read") from error
     return _form(key.public_key())
@@ -239,6 +239,6 @@ def _never_ask(key: Path) -> Callable[[], NoReturn]:
     """OpenSSL would ask for a password at the terminal."""
 
     def complain() -> NoReturn:
-        raise PemError(key, "the private key is encrypted, and nobody to be asked")
+        raise PemError(key, "the private key is encrypted; nobody is there to be asked")
 
     return complain

@@ -41,7 +41,10 @@ class Broken(Plugin):
         raise ValueError("no licence")
 """
 #: What the server puts on top of a message.
-TRACE = re.compile(rb"(?:(?:Return-Path|Delivered-To|Received): [^\r]*\r\n(?:[ \t][^\r]*\r\n)*)+")
+TRACE = re.compile(
+    rb"(?:(?:Return-Path|Delivered-To|Received|Authentication-Results): "
+    rb"[^\r]*\r\n(?:[ \t][^\r]*\r\n)*)+"
+)
 HEAD = b"From: anne@client.example\r\nSubject: test\r\n\r\n"
 LETTERS = {
     "plain": HEAD + b"How are you?\r\n",

@@ -121,7 +121,8 @@ LETTERS = {
 }
 #: What servers put on top of a message.
 TRACE = re.compile(
-    rb"(?:(?:Return-Path|X-Original-To|Delivered-To|Received): [^\r]*\r\n(?:[ \t][^\r]*\r\n)*)+"
+    rb"(?:(?:Return-Path|X-Original-To|Delivered-To|Received|Authentication-Results): "
+    rb"[^\r]*\r\n(?:[ \t][^\r]*\r\n)*)+"
 )
 
 ANNE = Address("anne", "client.example")

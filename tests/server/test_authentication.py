@@ -392,7 +392,11 @@ class TakesAll(Plugin):
 def test_what_was_held_against_the_client_is_forgotten() -> None:
     placement = Placement("suspects", "suspects", mode="later", unless=("authenticated",))
     mail = "C: MAIL FROM:<a@x.example>\nS: 250 ...\nC: RCPT TO:<b@y.example>\n"
-    plugins = [(Suspects(), placement), Knows(), TakesAll()]
+    plugins: list[Plugin | tuple[Plugin, Placement]] = [
+        (Suspects(), placement),
+        Knows(),
+        TakesAll(),
+    ]
     run(converse(plugins, f"{HELLO}{mail}S: 554 ...".replace("554", "55..."), tls=True))
     run(converse(plugins, f"{HELLO}C: AUTH PLAIN {RIGHT}\nS: 235 ...\n{mail}S: 250 ...", tls=True))
 

@@ -30,11 +30,14 @@ from gatepost.hooks.chain import Chain
 from gatepost.server.conversation import Conversation
 from gatepost.session import Endpoint, Session
 from gatepost.site import Site
+from gatepost.tls import Tls
 from gatepost.trail import Decision
 from gatepost.verdict import Accept, Defer, Deny
 
 SAMPLE = b"From: anne@client.example\r\nSubject: Hello\r\n\r\nHow are you?\r\n"
 
+#: What `--tls` pretends.
+_TLS = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _COLOURS = {Accept: "green", Deny: "red", Defer: "yellow"}
 
@@ -79,6 +82,8 @@ def _checked_ip(_: click.Context, parameter: click.Parameter, ip: str) -> str:
     help="A recipient; may be said several times.  [default: bob at our first domain]",
 )
 @click.option("--lmtp", is_flag=True, help="Speak LMTP.")
+@click.option("--tls", is_flag=True, help="As if TLS were up.")
+@click.option("--user", metavar="NAME", default="", help="As if this user had authenticated.")
 @click.option("--deliver", is_flag=True, help="Really hand the message over if it is accepted.")
 @listener_option
 @config_option
@@ -89,6 +94,8 @@ def command(
     sender: str,
     recipients: tuple[str, ...],
     lmtp: bool,
+    tls: bool,
+    user: str,
     deliver: bool,
     listener_name: str | None,
     config_file: Path,
@@ -110,7 +117,7 @@ def command(
         content=_content(message),
     )
     trial = _Trial(config, _listen(config, listener_name, lmtp=lmtp), lmtp=lmtp, deliver=deliver)
-    _conclude(asyncio.run(trial.hold(letter, ip)))
+    _conclude(asyncio.run(trial.hold(letter, ip, tls=tls, user=user)))
 
 
 class _Trial:
@@ -122,14 +129,17 @@ class _Trial:
         self._lmtp = lmtp or listen.protocol == "lmtp"
         self._deliver = deliver
 
-    async def hold(self, letter: Letter, ip: str) -> list[Fate]:
+    async def hold(self, letter: Letter, ip: str, *, tls: bool, user: str) -> list[Fate]:
         """The whole conversation, from the start of the plugins to their end."""
         config, listen = self._config, self._listen
         chain = Chain(config.plugins).on(listen.name)
         if not self._deliver:
             chain = undelivered(config.plugins, listen.name)
-        site = Site(config.hostname, config.directory, config.limits)
-        session = Session(*_endpoints(listen, ip), listen.name)
+        site = Site(
+            config.hostname, config.directory, config.limits, authserv_id=config.authserv_id
+        )
+        session = Session(*_endpoints(listen, ip), listen.name, tls=_TLS if tls else None)
+        session.user, session.relaying = user, user != ""
         conversation = Conversation(
             session,
             chain,

@@ -47,7 +47,9 @@ class ProxyHeader:
     version: Literal[1, 2]
     source: Peer | None = None  #: the client; None: the proxy cannot tell, or speaks for itself
     destination: Peer | None = None  #: where the client connected to
-    local: bool = False  #: the proxy's own connection, a health check: nobody stands behind it
+    #: the proxy speaks for itself, as in a health check; HAProxy says so of clients on its Unix
+    #: sockets as well
+    local: bool = False
     #: what a header of version 2 says besides, by type (2.2), without checksum and padding
     tlvs: tuple[tuple[int, bytes], ...] = ()
     authority: str = ""  #: the host that the client asked for, in TLS its SNI

@@ -30,8 +30,7 @@ class Guesses:
     def count(self, address: str, account: str) -> float:
         """Count a failure; the seconds that its answer is to wait."""
         number = max(self._one_more("address", address), self._one_more("account", account))
-        doublings = min(number - 1, 10)
-        return min(FIRST_DELAY * 2**doublings, LONGEST_DELAY)
+        return min(FIRST_DELAY * float(2 ** min(number - 1, 10)), LONGEST_DELAY)
 
     def _one_more(self, kind: str, name: str) -> int:
         if not name:

@@ -46,6 +46,7 @@ class TlsChannel:
         "_incoming",
         "_object",
         "_outgoing",
+        "_said_all",
         "_start",
         "_unasked",
         "ended",
@@ -59,6 +60,7 @@ class TlsChannel:
         self._given = 0  #: octets that the handshake took
         self._hello: ClientHello | None = None
         self._start = bytearray()  #: what there is of the ClientHello
+        self._said_all = False  #: nothing that is said now would be heard
         self._unasked = 0  #: octets that OpenSSL answered on its own
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -91,19 +93,19 @@ class TlsChannel:
     def seal(self, octets: bytes) -> None:
         """Encrypt something for the client; the handshake must be complete.
 
-        Raises TlsFailure when it cannot be said any more.
+        What comes after `close`, or after a TlsFailure, goes nowhere, as with any transport.
         """
         assert self.ready
         left = memoryview(octets)
-        try:
-            while left:
+        while left and not self._said_all:
+            try:
                 left = left[self._object.write(left) :]  # a record takes 16 KiB
-        except ssl.SSLError as error:
-            raise self._failure(reason_of(error)) from error
+            except ssl.SSLError as error:
+                raise self._failure(reason_of(error)) from error
 
     def close(self) -> None:
         """Say close_notify; the client is not heard any more."""
-        self.ended = True
+        self.ended = self._said_all = True
         # What it raises says that the client's own close_notify is not there, or no handshake was.
         with suppress(ssl.SSLError):
             self._object.unwrap()
@@ -176,7 +178,7 @@ class TlsChannel:
             said.append(part)
 
     def _failure(self, reason: str, alert: int | None = None) -> TlsFailure:
-        self.ended = True
+        self.ended = self._said_all = True
         self._start.clear()
         if alert is not None:
             self._outgoing.write(_FATAL_ALERT + bytes((alert,)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +16,7 @@ from gatepost import (
     Ended,
     Password,
     Plugin,
+    Remembered,
     Session,
     Site,
     Verdict,
@@ -56,15 +56,18 @@ class AuthCheckpassword(Plugin):
     more than 509 octets together do not fit the interface, and are wrong.
 
     Most such programs read a file that only root can read, and become the user before they run
-    `then`.  The server is not root, so let `sudo` run them, which must keep descriptor 3:
+    `then`.  Where the server is not root, let `sudo` run them.  To keep descriptor 3 it needs `-C 4`
+    and, in sudoers, `closefrom_override`.  The server cannot kill what sudo runs, so let `timeout`
+    do that:
 
-        program = ["sudo", "-n", "-C", "4", "/usr/local/bin/checkpassword"]
+        program = ["sudo", "-nC4", "timeout", "15", "/usr/local/bin/checkpassword"]
     """
 
     program: tuple[str, ...]  #: the program and its arguments
     #: what the program runs when the password is right, with its arguments
     then: tuple[str, ...] = ("/bin/true",)
-    wait: float = 25.0  #: seconds for one password; let it be less than `timeout`
+    remember: float = 60.0  #: seconds to remember a password that was right; 0: not at all
+    wait: float = 20.0  #: seconds for one password; let it be less than `timeout`
     at_once: int = 10  #: how many may run at the same time
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class AuthCheckpassword(Plugin):
         if self.at_once < 1:
             raise ValueError("option 'at_once' must be at least 1")
         self._places = asyncio.Semaphore(self.at_once)
+        self._remembered = Remembered(self.remember)
 
     def startup(self, site: Site) -> None:
         if shutil.which(self.program[0]) is None:
@@ -87,28 +91,36 @@ class AuthCheckpassword(Plugin):
     async def auth(self, session: Session, credentials: Credentials) -> Verdict | None:
         if not isinstance(credentials, Password):
             return None
-        parts = (credentials.user, credentials.password, "")
-        shown = b"".join(part.encode() + b"\0" for part in parts)
-        if len(shown) > SHOWN_LIMIT or shown.count(b"\0") != len(parts):
+        user, password = credentials.user, credentials.password
+        shown = b"".join(part.encode() + b"\0" for part in (user, password, ""))
+        if len(shown) > SHOWN_LIMIT or shown.count(b"\0") != 3:
             return Deny()
+        if self._remembered.knows(user, password):
+            return Accept()
         try:
             async with asyncio.timeout(self.wait), self._places:
-                ended = await run_program(
-                    [*_ON_DESCRIPTOR_3, *self.program, *self.then],
-                    [shown],
-                    seconds=self.wait,
-                    environment=_environment(session),
-                )
+                ended = await self._run(session, shown)
         except TimeoutError:
             log.error("%s: %s took too long", session.id, self.program[0])
             return Defer()
         except OSError as error:
             log.error("%s: %s cannot be run: %s", session.id, self.program[0], error)
             return Defer()
-        if ended.status not in MEANINGS:
-            words = " | ".join(_tellable(ended, credentials.password))
+        if ended.status == 0:
+            self._remembered.remember(user, password)
+        elif ended.status != 1:
+            # A program that prints what it was shown must not bring it into our log.
+            words = " | ".join(line for line in ended.lines if password not in line)
             log.error("%s: %s ended with %s: %s", session.id, self.program[0], ended, words)
         return MEANINGS.get(ended.status, Defer())
+
+    async def _run(self, session: Session, shown: bytes) -> Ended:
+        return await run_program(
+            [*_ON_DESCRIPTOR_3, *self.program, *self.then],
+            [shown],
+            seconds=self.wait,
+            environment=_environment(session),
+        )
 
 
 def _environment(session: Session) -> dict[str, str]:
@@ -121,8 +133,3 @@ def _environment(session: Session) -> dict[str, str]:
         for what, value in (("IP", end.host), ("PORT", end.port))
     }
     return {"PROTO": "TCP", **known} if known else {}
-
-
-def _tellable(ended: Ended, password: str) -> Iterable[str]:
-    """What a program has printed, but for lines in which it has printed the password."""
-    return (line for line in ended.lines if password not in line)

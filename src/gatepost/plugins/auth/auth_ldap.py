@@ -47,7 +47,8 @@ INVALID_CREDENTIALS: Final = 49
 #: Users whose names in the directory are remembered.
 NAMES: Final = 10_000
 
-_TROUBLE: Final = (OSError, UnicodeError, ldap3.core.exceptions.LDAPException)
+#: What ldap3 raises; LookupError and ValueError are what it makes of octets that are no LDAP.
+_TROUBLE: Final = (OSError, LookupError, ValueError, ldap3.core.exceptions.LDAPException)
 _PORTS: Final = {"ldap": 389, "ldaps": 636}
 _PART = re.compile(r"\{(user|local|domain)\}")
 #: Octets that mean nothing but themselves, in a filter as in a distinguished name.
@@ -227,19 +228,16 @@ class _Server:
         try:
             parts = urlsplit(url)
             is_socket = parts.scheme == "ldapi"
-            self.host = unquote(parts.netloc + parts.path) if is_socket else parts.hostname or ""
+            self.host = unquote(parts.netloc + parts.path if is_socket else parts.hostname or "")
             self.port = 0 if is_socket else parts.port or _PORTS[parts.scheme]
             rest = parts.query + parts.fragment + ("" if is_socket else parts.path.strip("/"))
-            if (
-                rest
-                or "@" in parts.netloc
-                or not self.host
-                or self.host.startswith("/") != is_socket
-            ):
-                raise ValueError
+            bad = rest or "@" in parts.netloc or self.host.startswith("/") != is_socket
         except (ValueError, KeyError):
-            complaint = f"{url!r} is not like ldaps://host or ldapi://%2Fpath"
-            raise ValueError(f"option 'servers': {complaint}") from None
+            bad = True
+        if bad or not self.host:
+            told = url.rpartition("@")[2]  # before it may stand a password
+            form = "ldaps://host or ldapi://%2Fpath"
+            raise ValueError(f"option 'servers': {told!r} is not of the form {form}")
         self.url, self.secure = url, parts.scheme == "ldaps"
         self.starttls = parts.scheme == "ldap" and tls == "starttls"
         self.context = context
@@ -265,8 +263,8 @@ def _connected(server: _Server, seconds: float) -> Iterator[Any]:
     link = ldap3.Connection(there, auto_referrals=False, auto_escape=False, check_names=False)
     try:
         link.open(read_server_info=False)
-        if server.starttls:
-            link.start_tls(read_server_info=False)
+        if server.starttls and not link.start_tls(read_server_info=False):
+            raise ConnectionError("TLS does not start")
         yield link
     finally:
         with suppress(*_TROUBLE):
@@ -285,10 +283,11 @@ def _bind(link: Any, dn: str, password: str) -> int:
 def _find(link: Any, base: str, wanted: str, attribute: str) -> tuple[str, str]:
     """The name of the only entry, and the first value of its attribute; each may be empty."""
     link.search(base, wanted, attributes=[attribute] if attribute else None, size_limit=2)
-    _require(link, link.result["result"] in (SUCCESS, SIZE_LIMIT_EXCEEDED), "the search")
+    code = link.result["result"]
+    _require(link, code in (SUCCESS, SIZE_LIMIT_EXCEEDED), "the search")
     # What is no entry is a reference to another server.
     entries = [found for found in link.response if found["type"] == "searchResEntry"]
-    if len(entries) > 1:
+    if len(entries) > 1 or code == SIZE_LIMIT_EXCEEDED:
         raise ConnectionError("the option 'filter' finds several entries")
     if not entries:
         return "", ""

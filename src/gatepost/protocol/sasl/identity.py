@@ -49,10 +49,9 @@ def check_acting_for(user: str, other: bytes) -> None:
 
 
 def _prepared(octets: bytes, what: str, *, limit: int) -> str:
+    too_long = MalformedResponse(f"The {what} is too long")
     if len(octets) > limit:
-        raise MalformedResponse(f"The {what} is too long")
-    if b"\0" in octets:  # NUL is in no string of SASL
-        raise MalformedResponse(f"There is a NUL in the {what}")
+        raise too_long
     try:
         prepared = saslprep(octets.decode("utf-8"))
     except UnicodeDecodeError:
@@ -61,4 +60,6 @@ def _prepared(octets: bytes, what: str, *, limit: int) -> str:
         raise MalformedResponse(f"The {what} holds what RFC 4013 prohibits") from None
     if not prepared:
         raise MalformedResponse(f"The {what} is empty")
+    if len(prepared.encode()) > limit:  # one letter may become eighteen
+        raise too_long
     return prepared
