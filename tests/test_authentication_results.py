@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+import timeit
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeAlias
@@ -363,6 +364,7 @@ FORGERIES = [
     "\x0bmx.example; dmarc=pass",
     "=?utf-8?q?mx.example?=; dmarc=pass",
     "=?utf-8?b?bXguZXhhbXBsZTsgZG1hcmM9cGFzcw==?=",
+    "=?utf-8?q?other=3B?= mx.example; dmarc=pass",
     "=?utf-8?q?mx.?=\r\n =?utf-8?q?example?=; dmarc=pass",
     "mx.ex\u00adample; dmarc=pass",
     "mx.ex\u200bample; dmarc=pass",
@@ -379,16 +381,6 @@ FORGERIES = [
 
 FOREIGN_FIELDS = [
     "other.example; dmarc=pass",
-    "mail.mx.example; dmarc=pass",
-    "mx.example.org; dmarc=pass",
-    "xmx.example; dmarc=pass",
-    "my-mx.example; dmarc=pass",
-    "mx.example-1; dmarc=pass",
-    "mx-example; dmarc=pass",
-    "mx.example1; dmarc=pass",
-    "mx; dmarc=pass",
-    "example; dmarc=pass",
-    "mxexample; dmarc=pass",
     '"other.example" (comment) 1; spf=pass smtp.mailfrom=mx.example',
     "other.example; spf=pass smtp.helo=mx.example",
     "other.example;\r\n\tspf=pass smtp.mailfrom=mx.example;\r\n\tdkim=pass header.d=mx.example",
@@ -415,6 +407,33 @@ def test_a_forgery_is_removed(value: str) -> None:
         headers = Headers(b"A: b\r\n" + name + octets + b"\r\nC: d\r\n")
         assert remove_claims(headers, OURS) == 1
         assert bytes(headers) == b"A: b\r\nC: d\r\n"
+
+
+NOT_OUR_NAMES = [
+    "other.example",
+    "mail.mx.example",
+    "mx.example.org",
+    "xmx.example",
+    "my-mx.example",
+    "mx.example-1",
+    "mx.example1",
+    "mx-example",
+    "mx",
+    "example",
+    "mxexample",
+    "mx.exam",
+    "x.example",
+    "mx..example",
+    "bücher.example",
+    "mx.exämple",
+]
+
+
+@pytest.mark.parametrize("name", NOT_OUR_NAMES)
+@pytest.mark.parametrize("form", ["{}; none", "(comment) {}; none", '"{}" 1 ; none', "{}/1; none"])
+def test_names_that_only_look_like_ours(form: str, name: str) -> None:
+    assert not claims(form.format(name), OURS)
+    assert not claims(form.format(name.upper()), OURS)
 
 
 @pytest.mark.parametrize("value", FOREIGN_FIELDS)
@@ -502,23 +521,14 @@ def test_names_claim_themselves_and_no_other(name: str) -> None:
 
 def seconds(work: Callable[[], object]) -> float:
     """What it takes, at best of some times."""
-
-    def times() -> Iterator[float]:
-        for _ in range(20):
-            begun = time.perf_counter()
-            for _ in range(50):
-                work()
-            yield (time.perf_counter() - begun) / 50
-
-    return min(times())
+    return min(timeit.repeat(work, number=20, repeat=20))
 
 
 def test_a_header_without_such_a_field_costs_next_to_nothing() -> None:
-    headers = Headers(
-        b"".join(b"X-Field-%d: some words of a usual length\r\n" % n for n in range(50))
-    )
-    # Two microseconds; far more where the block is taken apart.
-    assert seconds(lambda: remove_claims(headers, OURS)) < 50e-6
+    block = b"".join(b"X-Field-%d: some words of a usual length\r\n" % n for n in range(50))
+    searched = seconds(lambda: remove_claims(Headers(block), OURS))  # two microseconds each
+    taken_apart = seconds(lambda: len(Headers(block)))
+    assert searched < taken_apart / 3
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,9 @@ def test_secrets_do_not_show() -> None:
     assert not any(
         secret in shown for secret in ("pencil", "abcdef", "stored-", "server-", "der-octets")
     )
+
+
+@pytest.mark.parametrize("iterations", [0, 4095, 10_000_001])
+def test_rounds_are_neither_too_few_nor_too_many(iterations: int) -> None:
+    with pytest.raises(ValueError, match="rounds are of no use"):
+        ScramKeys("sha256", b"salt", iterations, b"", b"")

@@ -71,14 +71,24 @@ def test_for_no_time_nothing_is_remembered() -> None:
     remembered = Remembered(0, clock=Clock())
     remembered.remember("bob", "pencil")
     assert not remembered.knows("bob", "pencil")
+    assert not remembered._known
 
 
-def test_the_oldest_give_way() -> None:
-    remembered = Remembered(60, size=2)
-    for user in ("anne", "bob", "anne", "carol"):  # anne's is newer than bob's then
+@pytest.mark.parametrize(
+    ("size", "right", "known"),
+    [
+        (2, "anne bob carol", "bob carol"),
+        (2, "anne bob bob", "anne bob"),
+        (3, "anne bob anne carol dora", "anne carol dora"),
+    ],
+)
+def test_the_oldest_give_way(size: int, right: str, known: str) -> None:
+    remembered = Remembered(60, size=size)
+    for user in right.split():
         remembered.remember(user, "pencil")
-    known = [user for user in ("anne", "bob", "carol") if remembered.knows(user, "pencil")]
-    assert known == ["anne", "carol"]
+    assert [
+        user for user in ("anne", "bob", "carol", "dora") if remembered.knows(user, "pencil")
+    ] == known.split()
 
 
 def test_all_is_forgotten_when_passwords_may_have_changed() -> None:

@@ -161,7 +161,7 @@ def test_unknown_options_and_wrong_types(told: Told) -> None:
         key = "mail.key"
         """) == [
         "3: tls: unknown option 'certifcate', did you mean 'certificate'?",
-        "4: tls: option 'minimum' must be '1.2' or '1.3', not '1.1'",
+        "4: tls: option 'minimum' must be '1.2' or '1.3', not '1.1', did you mean '1.3'?",
         "5: tls: option 'ciphers' must be a string, not 5",
         "8: tls.certificates: unknown option 'kee', did you mean 'key'?",
         "9: tls.certificates: option 'certificate' is missing (a path)",

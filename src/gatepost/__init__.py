@@ -1,6 +1,7 @@
 """All that a plugin imports."""
 
 from gatepost.address import Address
+from gatepost.address_patterns import AddressPatterns
 from gatepost.client import (
     Client,
     Destination,
@@ -29,7 +30,7 @@ from gatepost.entries import Entries
 from gatepost.fetched import Fetched
 from gatepost.hashed_password import HashedPassword
 from gatepost.line_ends import with_lf
-from gatepost.mailbox_list import mailbox_list
+from gatepost.mailboxes import mailbox_list
 from gatepost.message import Headers, Message
 from gatepost.notes import Note
 from gatepost.peer import Peer, Wire
@@ -43,6 +44,7 @@ from gatepost.rules import Rule, Rules
 from gatepost.saslprep import saslprep
 from gatepost.session import Endpoint, Recipient, Session, Transaction
 from gatepost.site import Site
+from gatepost.sql_query import QueryFailed, SqlQuery
 from gatepost.tls import Certificate, Tls
 from gatepost.tls_client import client_context
 from gatepost.token_rules import BadToken, TokenRules
@@ -53,6 +55,7 @@ from gatepost.web_address import web_host
 __all__ = [
     "Accept",
     "Address",
+    "AddressPatterns",
     "Answer",
     "AnswerForEach",
     "BadToken",
@@ -88,6 +91,7 @@ __all__ = [
     "PoolBusy",
     "Program",
     "Proven",
+    "QueryFailed",
     "RcptParameters",
     "Recipient",
     "Remembered",
@@ -99,6 +103,7 @@ __all__ = [
     "Secret",
     "Session",
     "Site",
+    "SqlQuery",
     "Timeouts",
     "Tls",
     "TlsPolicy",

@@ -153,7 +153,7 @@ def _field_claims(authserv_id: str, field: bytes) -> bool:
 
 def _readings(text: str) -> Iterator[str]:
     """What readers may make of a value; a NUL stands for what some leave out, and others do not."""
-    for spelled in {text, decode_words(re.sub(r"\r\n", "", text))}:
+    for spelled in {text, decode_words(text)}:
         plain = _normal(spelled)
         for reading in (plain, _without_comments(plain)):
             yield _without_unseen(_NOISE.sub("\0", reading))

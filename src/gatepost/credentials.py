@@ -13,6 +13,10 @@ from gatepost.tls import Certificate
 
 #: Rounds of PBKDF2 for new SCRAM keys; RFC 7677, 4 asks for 4096 at least.
 SCRAM_ITERATIONS = 15_000
+#: Rounds below which a listener learns the password too easily (RFC 5802, 5.1; RFC 7677, 4), and
+#: above which a client would compute for minutes.
+FEWEST_ITERATIONS = 4096
+MOST_ITERATIONS = 10_000_000
 _SALT = 16
 
 Digest: TypeAlias = Literal["sha1", "sha256"]
@@ -76,6 +80,10 @@ class ScramKeys:
     iterations: int
     stored_key: bytes = field(repr=False)
     server_key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not FEWEST_ITERATIONS <= self.iterations <= MOST_ITERATIONS:
+            raise ValueError(f"SCRAM keys of {self.iterations} rounds are of no use")
 
     @classmethod
     def derive(

@@ -15,9 +15,14 @@ UNIX = "unix"
 def covers(networks: tuple[str, ...], client: Endpoint, server: Endpoint) -> bool:
     """Whether a client is one of those who are meant; `server` is our end of its connection."""
     ip = client.ip
-    if ip is None:  # a client whose address could not be learned is not one of a Unix socket
-        return UNIX in networks and server.ip is None and server.host != ""
+    if ip is None:
+        return UNIX in networks and is_unix(client, server)
     return any(ip in network for network in _parsed(networks))
+
+
+def is_unix(client: Endpoint, server: Endpoint) -> bool:
+    """Whether a client has come by a Unix socket of ours, and is not just one of no address."""
+    return not client.is_unknown and server.ip is None and server.host != ""
 
 
 def check_networks(networks: Iterable[str], *, option: str) -> None:

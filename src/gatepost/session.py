@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 
 class Endpoint(NamedTuple):
-    """One end of a connection: an IP address and a port, or the path of a Unix socket and 0."""
+    """One end of a connection: an IP address and a port, or the path of a Unix socket and 0.
+
+    Few clients on a Unix socket have a path of their own: the host is empty then.
+    """
 
     host: str
     port: int = 0
@@ -32,6 +35,11 @@ class Endpoint(NamedTuple):
         """The address as a number; None for a Unix socket."""
         return _ip(self.host)
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is a client of which a proxy could not tell more."""
+        return self.host == UNKNOWN
+
     def __str__(self) -> str:
         if not self.port:
             return self.host or "unix"
@@ -39,6 +47,10 @@ class Endpoint(NamedTuple):
 
 
 NOWHERE = Endpoint("")
+#: The host of a client of which a proxy cannot tell more; nobody trusts it with anything.
+UNKNOWN = "unknown"
+#: The "mechanism" of a user for whom a proxy vouches.
+BY_XCLIENT = "XCLIENT"
 
 
 @dataclass(slots=True, eq=False)
@@ -74,20 +86,21 @@ class Session:
 
     def become(self, facts: XClientFacts) -> None:
         """Be the session of another client: what was known of the one before is forgotten."""
-        self.client = self.client._replace(
-            host=_told(facts.address, self.client.host), port=_told(facts.port, self.client.port)
-        )
+        host = self.client.host if facts.address is None else facts.address or UNKNOWN
+        if facts.name is not None or host != self.client.host:
+            self.client_name = facts.name or ""
+        self.client = Endpoint(host, _told(facts.port, self.client.port))
         self.server = self.server._replace(
             host=_told(facts.destination_address, self.server.host),
             port=_told(facts.destination_port, self.server.port),
         )
-        self.client_name = facts.name or ""
         self.hello = facts.hello or ""
         self.verb = {"SMTP": "HELO", "ESMTP": "EHLO"}.get(facts.protocol or "", "")
         self.user = facts.login or ""
-        self.mechanism = "XCLIENT" if facts.login else ""
+        self.mechanism = BY_XCLIENT if facts.login else ""
         self.relaying = facts.login is not None and facts.login != ""
         self.allowed, self.forwarded, self.notes = "", None, Notes()
+        self.trail.disown()
 
     def found(
         self,

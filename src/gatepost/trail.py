@@ -69,6 +69,11 @@ class Trail:
         """The results that concern one message: its own, and those of the session."""
         return [result for result in self.results if result.message in (0, message)]
 
+    def disown(self) -> None:
+        """The client is another one: what was found out so far goes into no message of it."""
+        for result in self.results:
+            result.method = ""
+
     def __iter__(self) -> Iterator[Decision | Result]:
         return iter(self._entries)
 

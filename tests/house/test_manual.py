@@ -152,7 +152,8 @@ def _make(words: list[str]) -> None:
 
 
 def _pip(words: list[str]) -> None:
-    extras = {extra for word in words for extra in re.findall(r"gatepost\[(\w+)\]", word)}
+    lists = [names for word in words for names in re.findall(r"gatepost\[([\w,]+)\]", word)]
+    extras = {extra for names in lists for extra in names.split(",")}
     assert extras <= set(metadata.metadata("gatepost").get_all("Provides-Extra") or ())
 
 

@@ -45,6 +45,7 @@ ssl_cert = <{directory}/certificate.pem
 ssl_key = <{directory}/certificate.pem
 auth_mechanisms = plain
 auth_failure_delay = 0
+auth_username_chars =
 auth_verbose = yes
 mail_location = maildir:{directory}/mail/%u
 first_valid_uid = 1
@@ -52,12 +53,20 @@ passdb {{
   driver = passwd-file
   args = username_format=%u {directory}/users
 }}
+passdb {{
+  driver = checkpassword
+  args = {directory}/broken
+  username_filter = *@broken.example
+}}
 userdb {{
   driver = static
   args = uid=nobody gid=nogroup home={directory}/mail/%u
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service imap-login {{
   chroot =
@@ -76,10 +85,8 @@ PASSWORDS = {
     "quotes": 'a"b\\c" {3}',
     "blanks": " ",
     "umlauts": "Grüße, 你好 \N{PILE OF POO}",
-    "command": 'x" y\r\ng3 LOGOUT',
     "long": "x" * 900,
     "user with blanks": "y",
-    'q"uo\\te': "z",
     "grün": "ä",
 }
 
@@ -132,7 +139,11 @@ def _furnish(directory: Path, ports: dict[str, int]) -> None:
             f"{user}:{{PLAIN.b64}}{b64encode(password.encode()).decode()}\n"
             for user, password in PASSWORDS.items()
         )
+        + "lost:{PLAIN}s3cret::::::userdb_tempfail=yes\n"
     )
+    broken = directory / "broken"
+    broken.write_text("#!/bin/sh\nexit 111\n")
+    broken.chmod(0o755)
     (directory / "dovecot.conf").write_text(CONFIGURATION.format(directory=directory, **ports))
 
 
@@ -169,4 +180,24 @@ def test_whatever_people_choose(
         with_all = auth_imap._login
         monkeypatch.setattr(auth_imap, "_login", lambda _, *names: with_all(set(), *names))
     assert dovecot.ask(user, PASSWORDS[user]) == Accept()
-    assert dovecot.ask(user, PASSWORDS[user] + "x") == Deny()
+
+
+@pytest.mark.parametrize("password", ['x"\r\ng3 LOGOUT', "{3}\r\nabc", "x\ny"])
+def test_what_dovecot_takes_for_no_password(dovecot: Dovecot, password: str) -> None:
+    assert dovecot.ask("anne@example.org", password) == Deny()
+
+
+@pytest.mark.parametrize("user", ["lost", "anne@broken.example"])
+def test_passwords_that_cannot_be_checked_now(
+    dovecot: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert dovecot.ask(user, "s3cret") == Defer()
+    # The one has no mailbox that Dovecot could find; the other's password nobody could check.
+    assert ("it answers UNAVAILABLE" if "@" in user else "it hung up") in caplog.text
+
+
+def test_a_password_does_not_go_to_somebody_else(dovecot: Dovecot) -> None:
+    plugin = AuthImap("127.0.0.1", dovecot.ports["imaps"])  # nobody vouches for the certificate
+    verdict = asyncio.run(plugin.auth(a_session(), Password("anne@example.org", "s3cret")))
+    assert verdict == Defer()
+    assert "s3cret" not in (dovecot.directory / "log").read_text()

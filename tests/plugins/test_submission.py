@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import sqlite3
+from collections.abc import Awaitable
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import pytest
 from gatepost import (
     Accept,
     Address,
+    Answer,
     Deny,
     Message,
     Plugin,
@@ -27,7 +32,9 @@ from gatepost.plugins.mail.submission import (
     FOREIGN_AUTHOR,
     FOREIGN_SENDER,
     NOT_ONE_AUTHOR,
+    ROW_LIMIT,
     UNCLEAR_AUTHOR,
+    UNKNOWN,
     Submission,
 )
 from gatepost.received import received_field
@@ -36,22 +43,20 @@ from gatepost.testing import a_session, a_transaction, converse, run
 ANNE = "anne@example.org"
 
 
-def said_of(sender: str, *, user: str = ANNE, **options: Any) -> Verdict | None:
+def said_of(sender: str, *, user: str = ANNE, **options: Any) -> Answer:
     transaction = a_transaction(a_session(user=user), sender=sender)
     return Submission(**options).mail(transaction, transaction.sender)
 
 
-def submitted(
-    message: bytes, *, user: str = ANNE, relaying: bool = False, **options: Any
-) -> tuple[Verdict | None, Transaction]:
+def submitted(message: bytes, *, user: str = ANNE, **options: Any) -> tuple[Answer, Transaction]:
     """What the plugin says of a message, and the transaction with what it has made of it."""
     plugin = Submission(**options)
     plugin.startup(Site("mx.example"))
-    transaction = a_transaction(a_session(user=user, relaying=relaying), message=message)
+    transaction = a_transaction(a_session(user=user), message=message)
     return plugin.headers(transaction), transaction
 
 
-def said_of_fields(fields: str, **options: Any) -> Verdict | None:
+def said_of_fields(fields: str, **options: Any) -> Answer:
     verdict, _ = submitted(fields.encode() + b"\r\nDate: x\r\n\r\nHello\r\n", **options)
     return verdict
 
@@ -244,13 +249,6 @@ def test_whoever_may_write_as_anybody_must_be_plain_nevertheless() -> None:
     assert said_of_fields("From: a@b.example\r\nFrom: a@b.example", **options) == NOT_ONE_AUTHOR
 
 
-def test_a_refused_message_stays_as_it_is() -> None:
-    message = b"From: bob@example.org\r\nBcc: carol@example.org\r\n\r\nHello\r\n"
-    verdict, transaction = submitted(message)
-    assert verdict == FOREIGN_AUTHOR
-    assert bytes(transaction.message) == message
-
-
 def test_the_trail_tells_what_is_wrong() -> None:
     transaction = a_transaction(
         a_session(user=ANNE),
@@ -268,6 +266,158 @@ def test_the_trail_tells_what_is_wrong() -> None:
         Result("submission", "fail", foreign, message=1),
         Result("submission", "fail", "no list of mailboxes", message=1),
     ]
+
+
+# -- Whose it is by a database --------------------------------------------------------------------
+
+ROWS = [
+    ("anne", "sales@example.org"),
+    ("anne", b"@shop.example"),
+    ("anne", None),
+    ("bob", "bob@example.org"),
+    ("wiki", "*"),
+    ("broken", "nonsense"),
+    ("number", 5),
+    ("octets", b"\xff"),
+]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A database of who may send as whom."""
+    with closing(sqlite3.connect(tmp_path / "mail.db")) as connection:
+        connection.execute("CREATE TABLE senders (name TEXT, address)")
+        connection.executemany("INSERT INTO senders VALUES (?, ?)", ROWS)
+        many = [("many", f"{number}@example.org") for number in range(ROW_LIMIT)]
+        connection.executemany(
+            "INSERT INTO senders VALUES (?, ?)", [*many, ("beyond", "a@b.example")]
+        )
+        connection.executemany(
+            "INSERT INTO senders VALUES ('beyond', ?)", [row[1:] for row in many]
+        )
+        connection.commit()
+    return tmp_path
+
+
+def asked(
+    directory: Path,
+    sender: str,
+    *,
+    user: str,
+    fields: str = "",
+    query: str = "SELECT address FROM senders WHERE name = :user",
+    **options: Any,
+) -> tuple[Verdict | None, Verdict | None]:
+    """What is said of a sender, and of the header fields of a message."""
+
+    async def ask() -> tuple[Verdict | None, Verdict | None]:
+        plugin = Submission(url="sqlite:///mail.db", query=query, **options)
+        site = Site("mx.example", directory)
+        plugin.startup(site)
+        message = f"{fields or f'From: {sender}'}\r\n\r\n".encode()
+        transaction = a_transaction(a_session(user=user), sender=sender, message=message)
+        try:
+            return (
+                await waited_for(plugin.mail(transaction, transaction.sender)),
+                await waited_for(plugin.headers(transaction)),
+            )
+        finally:
+            await plugin.shutdown(site)
+
+    return asyncio.run(ask())
+
+
+async def waited_for(answer: Answer) -> Verdict | None:
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
+@pytest.mark.parametrize(
+    ("user", "sender", "owned"),
+    [
+        ("anne", "sales@example.org", True),
+        ("anne", "whoever@shop.example", True),
+        ("anne", "bob@example.org", False),
+        ("bob", "Bob@Example.org", True),
+        ("bob", "sales@example.org", False),
+        ("wiki", "whoever@wherever.example", True),
+        ("nobody", "sales@example.org", False),
+        ("many", f"{ROW_LIMIT - 1}@example.org", True),
+        ("x' OR name = 'anne", "sales@example.org", False),
+    ],
+)
+def test_users_write_as_what_a_database_says(
+    user: str, sender: str, owned: bool, database: Path
+) -> None:
+    verdicts = (None, None) if owned else (FOREIGN_SENDER, FOREIGN_AUTHOR)
+    assert asked(database, sender, user=user) == verdicts
+
+
+def test_a_database_may_know_the_parts_of_a_name(database: Path) -> None:
+    query = "SELECT address FROM senders WHERE name = :local AND :domain = 'example.org'"
+    sender = "sales@example.org"
+    assert asked(database, sender, user="anne@example.org", query=query) == (None, None)
+    refused = (FOREIGN_SENDER, FOREIGN_AUTHOR)
+    assert asked(database, sender, user="anne@example.com", query=query) == refused
+    assert asked(database, sender, user="anne", query=query) == refused
+
+
+def test_the_database_comes_on_top_of_the_rest(database: Path) -> None:
+    fields = "From: sales@example.org, anne@example.net, other@example.org, sales+x@example.org"
+    assert asked(
+        database,
+        "anne@example.net",
+        user="anne",
+        fields=fields,
+        domains=["example.net"],
+        senders=["anne other@example.org"],
+        extension="+",
+    ) == (None, None)
+    assert asked(database, "<>", user="anne", fields=fields) == (None, FOREIGN_AUTHOR)
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ("broken", "no address"),
+        ("number", "type int"),
+        ("octets", "utf-8"),
+        ("beyond", "more than 1000"),
+    ],
+)
+def test_a_database_that_says_nonsense_defers(
+    user: str, words: str, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert asked(database, "a@b.example", user=user) == (UNKNOWN, UNKNOWN)
+    assert words in caplog.text
+
+
+def test_a_database_that_cannot_be_asked_defers_what_it_is_needed_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert asked(tmp_path, "a@b.example", user=ANNE) == (UNKNOWN, UNKNOWN)
+    assert "cannot be looked up" in caplog.text
+    assert asked(tmp_path, ANNE, user=ANNE) == (None, None)
+    assert asked(tmp_path, "<>", user=ANNE, fields="From: a b") == (None, UNCLEAR_AUTHOR)
+
+
+def test_a_message_is_looked_up_once(database: Path) -> None:
+    async def ask() -> None:
+        plugin = Submission(
+            url="sqlite:///mail.db", query="SELECT address FROM senders WHERE name = :user"
+        )
+        site = Site("mx.example", database)
+        plugin.startup(site)
+        session = a_session(user="bob")
+        message = b"From: bob@example.org\r\n\r\n"
+        first = a_transaction(session, sender="bob@example.org", message=message)
+        assert await waited_for(plugin.mail(first, first.sender)) is None
+        (database / "mail.db").unlink()
+        assert await waited_for(plugin.headers(first)) is None
+        second = a_transaction(session, sender="bob@example.org", message=message)
+        assert await waited_for(plugin.mail(second, second.sender)) == UNKNOWN
+        await plugin.shutdown(site)
+
+    asyncio.run(ask())
 
 
 # -- What a message lacks -------------------------------------------------------------------------
@@ -343,15 +493,19 @@ def test_where_the_header_ends_is_plain(message: bytes, body: bytes) -> None:
 
 
 def test_other_clients_that_relay_are_served_when_that_is_wanted() -> None:
-    message = b"From: somebody else <x\r\nBcc: bob@example.org\r\n\r\n"
-    assert completed(message, user="", relaying=True) == message
-    assert completed(message, user="", relaying=False, **{"hide_client": True}) == message
-    verdict, transaction = submitted(message, user="", relaying=True)
-    assert verdict is None
     plugin = Submission(relaying=True)
-    assert plugin.mail(transaction, Address.of("x@y.example")) is None
-    assert plugin.headers(transaction) is None
-    assert [name for name, _ in transaction.message.headers] == ["From", "Date", "Message-ID"]
+    for relaying, names in (
+        (True, ["From", "Date", "Message-ID"]),
+        (False, ["From", "Bcc"]),
+    ):
+        transaction = a_transaction(
+            a_session(relaying=relaying),
+            sender="x@y.example",
+            message=b"From: somebody else <x\r\nBcc: bob@example.org\r\n\r\n",
+        )
+        assert plugin.mail(transaction, transaction.sender) is None
+        assert plugin.headers(transaction) is None
+        assert [name for name, _ in transaction.message.headers] == names
 
 
 # -- Who sent it ----------------------------------------------------------------------------------
@@ -502,13 +656,22 @@ def test_a_client_that_cannot_be_hidden_is_told_to_come_again(
         ),
         (
             {"senders": ["anne <>"]},
-            "option 'senders': 'anne <>': '<>' is no address (no domain); for a domain write "
-            "'@example.org'",
+            "option 'senders': 'anne <>': '<>' is nobody's address",
         ),
         ({"senders": ["anne @"]}, "option 'senders': 'anne @': no domain"),
+        ({"url": "sqlite:///x.db"}, "options 'url' and 'query' go together"),
+        ({"query": "SELECT :user"}, "options 'url' and 'query' go together"),
         (
-            {"senders": ["anne *@example.org @*.example"]},
-            "option 'senders': 'anne *@example.org @*.example': The domain is malformed",
+            {"url": "sqlite:///x.db", "query": "SELECT address FROM senders"},
+            "option 'query' must have :user or :local in it",
+        ),
+        (
+            {"url": "mysql://x", "query": "SELECT :user"},
+            "option 'url' must begin with sqlite:/// or postgresql://",
+        ),
+        (
+            {"url": "sqlite:///x.db", "query": "SELECT :user, :sender"},
+            "option 'query' has a parameter :sender; there are :user, :local, :domain",
         ),
         (
             {"domains": ["@example.org"]},

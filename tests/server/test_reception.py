@@ -79,7 +79,8 @@ class Keeps(Plugin):
         self.moments.append(f"queue {len(transaction.recipients)}")
         received, _, message = bytes(transaction.message).partition(b"+0000\r\n")
         assert received.startswith(
-            b"Authentication-Results: mx.example; none\r\nReceived: from client.example ([192.0.2.1])\r\n\tby mx.example"
+            b"Authentication-Results: mx.example; none\r\n"
+            b"Received: from client.example ([192.0.2.1])\r\n\tby mx.example"
         )
         self.kept.append(message)
         return Accept()

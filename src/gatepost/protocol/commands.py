@@ -59,6 +59,7 @@ class Context(NamedTuple):
     """What the meaning of a line depends on."""
 
     offered: frozenset[str] | None = None  #: the extensions in force; None: before EHLO
+    early: frozenset[str] = frozenset()  #: those in force before EHLO
     lmtp: bool = False
     utf8: bool = False  #: whether MAIL asked for SMTPUTF8 (RFC 6531, 3.4)
 
@@ -82,7 +83,8 @@ def parse(verb: str, text: str, context: Context) -> Event:
     row = (LMTP_VERBS if context.lmtp else SMTP_VERBS).get(verb)
     if row is None:
         return _unknown(verb, text)
-    if row.needs and row.needs not in (context.offered or ()):
+    in_force = context.early if context.offered is None else context.offered
+    if row.needs and row.needs not in in_force:
         return _refused(verb, NOT_YET if context.offered is None else NOT_IMPLEMENTED)
     if not text.isprintable():
         return _refused(

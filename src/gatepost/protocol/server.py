@@ -131,8 +131,12 @@ class ServerProtocol:
 
     def offer(self, extensions: frozenset[str]) -> None:
         """Put extensions in force, by their keywords, in place of those before."""
-        self._context = Context(extensions, self._context.lmtp, self._context.utf8)
+        self._context = self._context._replace(offered=extensions)
         self.input.takes_auth = "AUTH" in extensions
+
+    def offer_early(self, extensions: frozenset[str]) -> None:
+        """Put extensions in force for clients that have not greeted yet."""
+        self._context = self._context._replace(early=extensions)
 
     def forbid(self, circumstances: Iterable[Circumstance]) -> None:
         """Refuse what these circumstances forbid, and only that."""
@@ -266,7 +270,7 @@ class ServerProtocol:
 
     def _ask_for_utf8(self, utf8: bool) -> None:
         if self._context.utf8 is not utf8:
-            self._context = Context(self._context.offered, self._context.lmtp, utf8)
+            self._context = self._context._replace(utf8=utf8)
 
     def _begin_chunk(self, event: Bdat) -> None:
         self._reader = ChunkReader(event.size)

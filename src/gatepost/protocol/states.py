@@ -65,7 +65,8 @@ class State(IntEnum):  # an int hashes faster, and states are looked up on every
 #: Where a positive reply leads, and with that which events are in turn.
 TRANSITIONS: dict[State, dict[type[Event], State]] = {
     CONNECT: {Connected: HELLO},
-    HELLO:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: HELLO},
+    HELLO:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: HELLO, XClient: HELLO,
+                    StartTls: HANDSHAKE},
     READY:   {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Mail: MAIL,
                     Auth: READY, StartTls: HANDSHAKE, XClient: HELLO, XForward: READY},
     MAIL:    {Helo: READY, Ehlo: READY, Lhlo: READY, Rset: READY, Rcpt: RCPT},
@@ -94,6 +95,7 @@ REFUSALS: dict[State, dict[type[Event], State]] = {state: {} for state in State}
     RCPT:    {EndOfChunk: READY, EndOfData: READY, Spoiled: READY, Data: READY},
     DATA:    {EndOfData: READY, Spoiled: READY},
     BDAT:    {EndOfChunk: READY, EndOfData: READY, Spoiled: READY},
+    HELLO:   {XClient: TURNED_AWAY},
     READY:   {XClient: TURNED_AWAY},
     AUTH:    {AuthResponse: READY, Malformed: READY},
 }
@@ -124,7 +126,8 @@ class Circumstance(IntEnum):
     TLS_REQUIRED = auto()  #: the listener demands TLS, and it is not up yet
     AUTH_REQUIRED = auto()  #: the listener demands authentication
     SECURED = auto()  #: TLS is up
-    AUTHENTICATED = auto()  #: the client has shown who it is
+    AUTHENTICATED = auto()  #: it is known who the client is
+    AUTH_IS_DONE = auto()  #: the client has shown it by AUTH
     NO_XCLIENT = auto()  #: the client is not one whose XCLIENT is believed
     NO_XFORWARD = auto()  #: the client is not one whose XFORWARD is believed
 
@@ -139,8 +142,8 @@ GUARDS: dict[Circumstance, dict[type[Event], Reply]] = {
         (Helo, Mail, Rcpt, Data, Bdat, Rset, Vrfy, Expn, Help, Auth, XForward), _TLS_FIRST),
     Circumstance.AUTH_REQUIRED: {Mail: Reply(530, "5.7.0", "Authentication required")},
     Circumstance.SECURED:       {StartTls: Reply(503, "5.5.1", "TLS is up already")},
-    Circumstance.AUTHENTICATED: {Auth: Reply(503, "5.5.1", "You are authenticated already"),
-                                 StartTls: Reply(503, "5.5.1", "TLS comes before AUTH")},
+    Circumstance.AUTHENTICATED: {Auth: Reply(503, "5.5.1", "You are authenticated already")},
+    Circumstance.AUTH_IS_DONE:  {StartTls: Reply(503, "5.5.1", "TLS comes before AUTH")},
     Circumstance.NO_XCLIENT:    {XClient: _NOT_TRUSTED},
     Circumstance.NO_XFORWARD:   {XForward: _NOT_TRUSTED},
 }

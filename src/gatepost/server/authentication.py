@@ -11,10 +11,12 @@ import secrets
 from gatepost.credentials import Credentials, PlainSecret, Proven, ScramKeys, Secret
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import REPLIES, reply_to
+from gatepost.pool import Pool, PoolBusy
 from gatepost.protocol.events import Auth, AuthResponse
 from gatepost.protocol.sasl import (
     MECHANISMS,
     Challenge,
+    Derivation,
     MalformedResponse,
     Mechanism,
     SecretOf,
@@ -39,6 +41,8 @@ NO_INITIAL = Reply(501, "5.5.2", "That mechanism begins with a challenge")
 TOO_MANY_FAILURES = Reply(421, "4.7.0", "Too many failed authentications", final=True)
 
 _SUFFIX = "-PLUS"
+#: Derives keys from passwords, which takes milliseconds each.
+_POOL = Pool(2)
 
 
 class Authentication:
@@ -109,12 +113,13 @@ class Authentication:
 
     async def respond(self, event: AuthResponse) -> Reply:
         """The client has answered a challenge."""
-        if event.text == "*":
-            return self._ended(CANCELLED)
-        response = _decoded(event.text)
-        if response is None:
-            return self._ended(NOT_BASE64)
-        return await self._go_on(response)
+        cancels = event.text == "*"
+        response = None if cancels else _decoded(event.text)
+        if response is not None:
+            return await self._go_on(response)
+        if self._outcome is not None:  # a refused token, of which the client was told why
+            return self._ended(await self._concluded(*self._outcome))
+        return self._ended(CANCELLED if cancels else NOT_BASE64)
 
     # -- The exchange -----------------------------------------------------------------------------
 
@@ -130,8 +135,12 @@ class Authentication:
                     sent, self._initial = self._initial, None
                 elif isinstance(step, SecretOf):
                     sent = await self._secret_of(step.user)
+                elif isinstance(step, Derivation):
+                    sent = await _POOL.run(_derived, step)
                 else:
                     verdict = await self._verdict_on(step)
+                    if isinstance(verdict, Defer):  # nothing has shown that they are wrong
+                        return self._ended(reply_to("auth", verdict, {}))
                     self._outcome = (step, verdict)
                     sent = isinstance(verdict, Accept)
             except StopIteration:
@@ -141,7 +150,7 @@ class Authentication:
                 return self._ended(Reply(501, "5.5.2", printable(str(error))))
             except WrongProof as error:
                 return self._ended(await self._failed(error.user, Deny()))
-            except PluginFailure:
+            except (PluginFailure, PoolBusy):
                 return self._ended(reply_to("auth", Defer(), {}))
 
     def _ended(self, reply: Reply) -> Reply:
@@ -236,6 +245,11 @@ class Authentication:
             nonce=lambda: secrets.token_urlsafe(18),
             decoy=lambda user: hmac.digest(self._site.seed, user.encode(), "sha256"),
         )
+
+
+def _derived(wanted: Derivation) -> ScramKeys:
+    password, digest, salt = wanted.password, wanted.digest, wanted.salt
+    return ScramKeys.derive(password, digest=digest, salt=salt, iterations=wanted.iterations)
 
 
 def _decoded(text: str) -> bytes | None:

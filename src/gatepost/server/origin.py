@@ -27,8 +27,8 @@ class Origin(NamedTuple):
 
     @property
     def address(self) -> str:
-        """The client's IP address; empty for a Unix socket."""
-        return self.client.host if self.client.port else ""
+        """The client's IP address; empty where there is none."""
+        return self.client.host if self.client.ip is not None else ""
 
 
 def origin_of(transport: BaseTransport) -> Origin:

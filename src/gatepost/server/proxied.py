@@ -14,7 +14,7 @@ from gatepost.protocol.proxy_header import ProxyError, ProxyHeader
 from gatepost.server.connection import Connection
 from gatepost.server.host import Host
 from gatepost.server.origin import Origin, origin_of
-from gatepost.session import Endpoint
+from gatepost.session import UNKNOWN, Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,14 @@ class Proxied(asyncio.Protocol):
 
 
 def _origin(header: ProxyHeader, own: Origin) -> Origin:
-    """What the header says; a proxy that speaks for itself, as in a health check, is the client."""
-    if header.source is None or header.destination is None:
+    """What the header says; a proxy that speaks for itself, as in a health check, is the client.
+
+    A client without an IP address is nobody in particular, and not one of a Unix socket of ours.
+    """
+    if header.local:
         return own._replace(header=header)
-    return Origin(Endpoint(*header.source), Endpoint(*header.destination), header)
+    client = Endpoint(*header.source) if header.source else Endpoint(UNKNOWN)
+    server = Endpoint(*header.destination) if header.destination else own.server
+    if client.ip is None:
+        return Origin(Endpoint(UNKNOWN), own.server, header)
+    return Origin(client, server, header)

@@ -15,7 +15,7 @@ from gatepost.protocol.xclient import XCLIENT_ATTRIBUTES, XFORWARD_ATTRIBUTES, X
 from gatepost.reply import Reply
 from gatepost.server.authentication import Authentication
 from gatepost.server.guesses import Guesses
-from gatepost.session import Session
+from gatepost.session import BY_XCLIENT, Session
 from gatepost.site import Site
 from gatepost.tls import Tls
 
@@ -24,6 +24,7 @@ FORWARD_NOTED = Reply(250, "2.0.0", "Noted")
 #: The attributes that we understand, as EHLO tells them.
 _XCLIENT = " ".join(("XCLIENT", *XCLIENT_ATTRIBUTES))
 _XFORWARD = " ".join(("XFORWARD", *XFORWARD_ATTRIBUTES))
+_STARTTLS = frozenset({"STARTTLS"})
 
 
 class Standing:
@@ -58,6 +59,8 @@ class Standing:
         self._authentication = Authentication(
             session, chain, site, guesses, without_tls=listen.auth_without_tls
         )
+        if listen.tls == "starttls" and session.tls is None:
+            protocol.offer_early(_STARTTLS)  # some clients, like gsasl, do not greet before
         self._review()
 
     async def capabilities(self) -> tuple[str, ...]:
@@ -65,7 +68,7 @@ class Standing:
         session, listen = self._session, self._listen
         lines: list[str] = []
         unoffered: set[str] = set()
-        if listen.tls == "starttls" and session.tls is None:
+        if listen.tls == "starttls" and session.tls is None and not self._auth_is_done:
             lines.append("STARTTLS")
         elif listen.tls != "off":
             unoffered.add("STARTTLS")
@@ -105,6 +108,10 @@ class Standing:
         self._review()
         await self._chain.tell("secured", session)
 
+    @property
+    def _auth_is_done(self) -> bool:
+        return self._session.mechanism not in ("", BY_XCLIENT)
+
     async def auth(self, event: Auth) -> Reply:
         """The client begins to show who it is."""
         reply = await self._authentication.begin(event)
@@ -137,6 +144,8 @@ class Standing:
             circumstances.append(Circumstance.SECURED)
         elif listen.require_tls:
             circumstances.append(Circumstance.TLS_REQUIRED)
+        if self._auth_is_done:
+            circumstances.append(Circumstance.AUTH_IS_DONE)
         if session.user:
             circumstances.append(Circumstance.AUTHENTICATED)
         elif listen.require_auth:

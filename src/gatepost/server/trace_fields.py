@@ -15,7 +15,7 @@ def received(transaction: Transaction, site: Site, only: Recipient | None) -> st
     session = transaction.session
     return received_field(
         hello=session.hello,
-        client_host=session.client.host,
+        client_host=session.client.host if session.client.ip is not None else "",
         client_name=session.client_name,
         server=site.hostname,
         protocol=transmission_type(

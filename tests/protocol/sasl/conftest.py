@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gatepost.protocol.sasl import MECHANISMS, Surroundings
+from gatepost.credentials import ScramKeys
+from gatepost.protocol.sasl import MECHANISMS, Derivation, Surroundings
 
 SURROUNDINGS = Surroundings(
     hostname="mx.example",
@@ -16,6 +17,12 @@ SURROUNDINGS = Surroundings(
     nonce=lambda: "servernonce",
     decoy=lambda user: hashlib.sha256(b"seed" + user.encode()).digest(),
 )
+
+
+def derived(wanted: Derivation) -> ScramKeys:
+    """The keys of a password, as the driver has them made."""
+    password, digest, salt = wanted.password, wanted.digest, wanted.salt
+    return ScramKeys.derive(password, digest=digest, salt=salt, iterations=wanted.iterations)
 
 
 @pytest.fixture
@@ -34,7 +41,10 @@ def play() -> Callable[..., list[object]]:
         steps: list[object] = [next(exchange)]
         for answer in answers:
             try:
-                steps.append(exchange.send(answer))
+                step = exchange.send(answer)
+                while isinstance(step, Derivation):
+                    step = exchange.send(derived(step))
+                steps.append(step)
             except StopIteration:
                 steps.append(None)
         return steps

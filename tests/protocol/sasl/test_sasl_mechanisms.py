@@ -14,6 +14,7 @@ from gatepost.credentials import Credentials, PlainSecret, Proven, ScramKeys, Se
 from gatepost.protocol.sasl import (
     MECHANISMS,
     Challenge,
+    Derivation,
     MalformedResponse,
     SecretOf,
     Surroundings,
@@ -132,6 +133,14 @@ def played(
                 if answer is None:
                     exchange.close()
                     return steps, None
+            elif isinstance(steps[-1], Derivation):
+                wanted = steps[-1]
+                answer = ScramKeys.derive(
+                    wanted.password,
+                    digest=wanted.digest,
+                    salt=wanted.salt,
+                    iterations=wanted.iterations,
+                )
             else:
                 answer = secret if isinstance(steps[-1], SecretOf) else accepted
             steps.append(exchange.send(answer))

@@ -65,6 +65,7 @@ def test_both_are_prepared(play: Callable[..., list[object]]) -> None:
         b"t" * 256 + b"\0tim\0secret",
         b"\0tim\0" + b"s" * 1025,
         b"\0" + "\ufdfa".encode() * 8 + b"\0secret",  # 24 octets that become 264
+        b"\0" + b"\xc2\xad" * 127 + b"tim\0secret",  # 257 that become 3
     ],
 )
 def test_what_is_no_response(response: bytes, play: Callable[..., list[object]]) -> None:

@@ -16,6 +16,7 @@ from gatepost.credentials import SCRAM_ITERATIONS, Digest, PlainSecret, Proven, 
 from gatepost.protocol.sasl import (
     MECHANISMS,
     Challenge,
+    Derivation,
     MalformedResponse,
     SecretOf,
     Surroundings,
@@ -116,6 +117,11 @@ def converse(
     assert isinstance(server_first, Challenge)
     client.set_server_first(server_first.octets.decode())
     proven = exchange.send(client.get_client_final().encode())
+    while isinstance(proven, Derivation):
+        keys = ScramKeys.derive(
+            proven.password, digest=proven.digest, salt=proven.salt, iterations=proven.iterations
+        )
+        proven = exchange.send(keys)
     assert isinstance(proven, Proven)
     assert proven.mechanism == mechanism
     server_final = exchange.send(True)
@@ -248,10 +254,8 @@ def server_first(play: Play, mechanism: str, secret: Secret | None, user: bytes 
         PlainSecret("pencil"),
         PlainSecret(""),
         PlainSecret("a\x07"),
-        ScramKeys("sha256", b"salt", 4095, b"", b""),
-        ScramKeys("sha256", b"salt", 10_000_001, b"", b""),
     ],
-    ids=["sha1", "password", "empty", "prohibited", "too few rounds", "too many rounds"],
+    ids=["sha1", "password", "empty", "prohibited"],
 )
 def test_an_unknown_user_looks_like_others(secret: Secret, play: Play) -> None:
     first = server_first(play, "SCRAM-SHA-256", None)

@@ -56,11 +56,20 @@ class AuthCheckpassword(Plugin):
     more than 509 octets together do not fit the interface, and are wrong.
 
     Most such programs read a file that only root can read, and become the user before they run
-    `then`.  Where the server is not root, let `sudo` run them.  To keep descriptor 3 it needs `-C 4`
-    and, in sudoers, `closefrom_override`.  The server cannot kill what sudo runs, so let `timeout`
-    do that:
+    `then`.  Where the server is not root, let `sudo` run them.  To keep descriptor 3, that needs
+    `-C 4` and, in sudoers, `closefrom_override`.  What sudo runs cannot be killed by the server, so
+    let `timeout` do it: `["sudo", "-nC4", "timeout", "15", "/usr/local/bin/checkpassword"]`.
 
-        program = ["sudo", "-nC4", "timeout", "15", "/usr/local/bin/checkpassword"]
+        tls = true
+        [[plugin]]
+        use = "auth_checkpassword"
+        program = ["/bin/false"]
+
+        S: 220 ...
+        C: EHLO client.example
+        S: 250 ...
+        C: AUTH PLAIN AGFubmUAc2VjcmV0
+        S: 535 5.7.8 Authentication failed
     """
 
     program: tuple[str, ...]  #: the program and its arguments

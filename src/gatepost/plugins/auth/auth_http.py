@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -60,8 +60,10 @@ class AuthHttp(Plugin):
         token = "the application's word for us"
     """
 
-    url: str  #: where to post to: `https://app.example/auth`; http:// only on this machine
-    token: str = ""  #: sent as `Authorization: Bearer ...`; empty: nothing is
+    #: where to post to: `https://app.example/auth`; http:// only on this machine
+    url: str = field(repr=False)
+    #: sent as `Authorization: Bearer ...`; empty: nothing is
+    token: str = field(default="", repr=False)
     tokens: bool = False  #: whether to ask about bearer tokens, too
     #: whether the certificate must be good for the host's name; if not, http:// will do as well
     verify: bool = True

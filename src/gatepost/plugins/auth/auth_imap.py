@@ -53,7 +53,8 @@ class AuthImap(Plugin):
     | `off` | nothing: for a server on the same machine | 143 |
 
     With several servers take the plugin several times, each time with the `domains` whose users
-    are known there.
+    are known there.  A server may count wrong passwords against the address that they come from,
+    which is ours: tell it to trust us (Dovecot: `login_trusted_networks`).
 
         [[plugin]]
         use = "auth_imap"

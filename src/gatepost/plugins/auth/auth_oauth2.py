@@ -8,7 +8,7 @@ import math
 import time
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -91,7 +91,7 @@ class AuthOauth2(Plugin):
     jwks_file: Path | None = None  #: a file that they are in
     introspection: str = ""  #: where to ask about tokens: `https://id.example/introspect`
     client_id: str = ""  #: our name at `introspection`
-    client_secret: str = ""  #: our password there
+    client_secret: str = field(default="", repr=False)  #: our password there
     algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")  #: by which JWTs may be signed
     user_claim: str = "email"  #: which claim is the user's name
     scope: str = ""  #: words that must all be in a token's `scope`, or in its `scp`
@@ -127,9 +127,8 @@ class AuthOauth2(Plugin):
         for option, url in (("jwks", self.jwks), ("introspection", self.introspection)):
             if url:
                 web_host(url, option=option, private=self.verify)
-        if unknown := [name for name in self.algorithms if name not in KEY_TYPES]:
-            known = ", ".join(KEY_TYPES)
-            raise ValueError(f"option 'algorithms': {unknown[0]!r} is none of {known}")
+        if not self.algorithms or not KEY_TYPES.keys() >= set(self.algorithms):
+            raise ValueError(f"option 'algorithms' must be some of {', '.join(KEY_TYPES)}")
         if self.wait <= 0 or self.leeway < 0:
             raise ValueError("option 'wait' must be more than 0, 'leeway' not less")
         if self.jwks_file:

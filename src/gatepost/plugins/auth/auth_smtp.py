@@ -51,7 +51,8 @@ class AuthSmtp(Plugin):
     | `off` | nothing: for a server on the same machine | 587 |
 
     With several servers take the plugin several times, each time with the `domains` whose users
-    are known there.
+    are known there.  A server may count wrong passwords against the address that they come from,
+    which is ours: exempt it there.
 
         [[plugin]]
         use = "auth_smtp"

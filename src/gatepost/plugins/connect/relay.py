@@ -61,7 +61,8 @@ class Relay(Plugin):
         if address is None:
             # A client whose address could not be learned is not one of a Unix socket.
             local = session.server.ip is None and session.server.host != ""
-            return "a Unix socket" if local and self.unix else ""
+            known = not session.client.is_unknown
+            return "a Unix socket" if local and known and self.unix else ""
         if isinstance(address, IPv6Address):
             address = address.ipv4_mapped or address
         network = self._networks.current().around(address)

@@ -3,6 +3,7 @@
 from gatepost.protocol.sasl.cram_md5 import CRAM_MD5
 from gatepost.protocol.sasl.exchange import (
     Challenge,
+    Derivation,
     MalformedResponse,
     Mechanism,
     SecretOf,
@@ -24,6 +25,7 @@ from gatepost.protocol.sasl.xoauth2 import XOAUTH2
 __all__ = [
     "MECHANISMS",
     "Challenge",
+    "Derivation",
     "MalformedResponse",
     "Mechanism",
     "SecretOf",

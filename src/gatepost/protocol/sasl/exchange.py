@@ -6,6 +6,7 @@ A mechanism yields what it needs next and is sent what came of it:
 |---|---|
 | `Challenge` | the client's response, in octets |
 | `SecretOf` | the user's `Secret`, or None for a user whom nobody knows |
+| `Derivation` | the keys of a password: milliseconds of work, so somebody else has it done |
 | `Credentials` | whether they were accepted |
 
 It returns when all is said, or raises `MalformedResponse` or `WrongProof`.  Credentials need not
@@ -20,10 +21,10 @@ A client-first mechanism begins with a challenge that an initial response answer
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from gatepost.credentials import Credentials
+from gatepost.credentials import Credentials, Digest
 from gatepost.tls import Tls
 
 
@@ -41,7 +42,17 @@ class SecretOf:
     user: str
 
 
-Step: TypeAlias = Challenge | SecretOf | Credentials
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """The request for the keys of a password; `ScramKeys.derive` makes them."""
+
+    password: str = field(repr=False)
+    digest: Digest
+    salt: bytes
+    iterations: int
+
+
+Step: TypeAlias = Challenge | SecretOf | Derivation | Credentials
 Exchange: TypeAlias = Generator[Step, Any, None]
 
 

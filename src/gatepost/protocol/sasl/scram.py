@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -14,10 +15,12 @@ from gatepost.credentials import SCRAM_ITERATIONS, Digest, Proven, ScramKeys, Se
 from gatepost.protocol.sasl import gs2
 from gatepost.protocol.sasl.exchange import (
     Challenge,
+    Derivation,
     Exchange,
     MalformedResponse,
     Mechanism,
     SecretOf,
+    Step,
     Surroundings,
     WrongProof,
 )
@@ -25,10 +28,6 @@ from gatepost.protocol.sasl.identity import check_acting_for, known_password, us
 
 #: Octets of a client's nonce; with ours and the salt it has to go into one reply line.
 NONCE_LIMIT = 192
-#: Rounds below which a listener learns the password too easily (RFC 5802, 5.1; RFC 7677, 4).
-FEWEST_ITERATIONS = 4096
-#: Rounds above which a client would compute for minutes, and take the server for an enemy.
-MOST_ITERATIONS = 10_000_000
 
 _PLUS = "-PLUS"
 _DIGESTS: dict[str, Digest] = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
@@ -82,7 +81,7 @@ def _begin(name: str, surroundings: Surroundings) -> Exchange:
         raise WrongProof(user)
 
     transcript = b",".join((first.bare, server_first, final.without_proof))
-    keys = account.proved_by(final.proof, transcript)
+    keys = yield from account.proved_by(final.proof, transcript)
     if keys is None:
         raise WrongProof(user)
     if (yield Proven(user, name)):
@@ -110,34 +109,30 @@ class _Account:
         # Each digest has its own, as it is with real salts.
         decoy = surroundings.decoy(f"{digest} {user}")
         salt, iterations = decoy[:_SALT], SCRAM_ITERATIONS
-        if isinstance(secret, ScramKeys) and _will_do(secret, digest):
+        if isinstance(secret, ScramKeys) and secret.digest == digest:
             return cls(digest, secret.salt, secret.iterations, secret, decoy.hex(), True)
         password = known_password(secret)
         return cls(digest, salt, iterations, None, password or decoy.hex(), password is not None)
 
-    def proved_by(self, proof: bytes, transcript: bytes) -> ScramKeys | None:
+    def proved_by(
+        self, proof: bytes, transcript: bytes
+    ) -> Generator[Step, ScramKeys, ScramKeys | None]:
         """The keys, if the proof is one of them.
 
         What fails takes one derivation, whatever it is that was supplied for the user.
         """
-        keys = self.keys or self._derived()
+        keys = self.keys or (yield self._derivation())
         signature = hmac.digest(keys.stored_key, transcript, self.digest)
         client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
         stored_key = hashlib.new(self.digest, client_key).digest()
         if hmac.compare_digest(stored_key, keys.stored_key) and self.is_known:
             return keys
         if self.keys is not None:
-            self._derived()
+            yield self._derivation()
         return None
 
-    def _derived(self) -> ScramKeys:
-        return ScramKeys.derive(
-            self.password, digest=self.digest, salt=self.salt, iterations=SCRAM_ITERATIONS
-        )
-
-
-def _will_do(keys: ScramKeys, digest: Digest) -> bool:
-    return keys.digest == digest and FEWEST_ITERATIONS <= keys.iterations <= MOST_ITERATIONS
+    def _derivation(self) -> Derivation:
+        return Derivation(self.password, self.digest, self.salt, SCRAM_ITERATIONS)
 
 
 def _binding(name: str, header: gs2.Header, *, surroundings: Surroundings, user: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Mailbox lists: whom a From or Sender field names; never a guess (RFC 5322, 3.4)."""
+"""Mailboxes: whom a From or Sender field names, never by a guess (RFC 5322, 3.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mailbox lists: who is named, and what is refused rather than guessed."""
+"""Mailboxes of fields: who is named, and what is refused rather than guessed."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def test_who_is_named(value: str, addresses: list[str]) -> None:
         "<@b.example:anne@a.example>",
         "<@b.example,@c.example:anne@a.example>",
         "Anne (a (b) c) <anne@a.example>",
+        "Anne (a (b) <anne@a.example>",
         "anne@a.example (open",
         "anne@a.example )",
         '"open <anne@a.example>',
