@@ -247,7 +247,8 @@ def _gsasl(place: Place, tls: str, mechanism: str) -> None:
         "gsasl", "--smtp", "--connect=localhost:" + str(place.starttls), "--starttls",
         f"--x509-ca-file={place.authority}", f"--mechanism={mechanism}",
         f"--authentication-id={USER}", f"--password={PASSWORD}", "--no-client-first",
-        "--quality-of-protection=qop-auth", *([] if mechanism.endswith("PLUS") else ["--no-cb"]), place=place,
+        "--quality-of-protection=qop-auth", *([] if mechanism.endswith("PLUS") else ["--no-cb"]),
+        place=place,
     )  # fmt: skip
     assert "235 2.7.0" in said or "Client authentication finished (server trusted)" in said
     place.inbox.came.append(mechanism)

@@ -31,7 +31,7 @@ from gatepost import (
 )
 from gatepost.hooks.loader import Loaded, load
 from gatepost.plugins.auth.auth_http import RESPONSE_LIMIT, AuthHttp
-from gatepost.testing import a_session
+from gatepost.testing import a_session, converse
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Talk: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -260,6 +260,26 @@ def test_somebody_must_name_the_user_of_a_token(user: str, expected: Verdict) ->
 
     assert user_after(told, Token("", "abc")) == (expected, user)
     assert user_after(yes, Token("", "abc")) == (Defer(), "")
+
+
+def test_a_client_authenticates() -> None:
+    script = """
+        S: 220 ...
+        C: EHLO client.example
+        S: 250 ...
+        C: AUTH PLAIN AGFubmUAczNjcmV0
+        S: 235 2.7.0 ...
+    """
+
+    async def accept(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"user": "anne@example.org"})
+
+    async def hold() -> None:
+        async with serving(accept) as url:
+            session = await converse([AuthHttp(url)], script, tls=True)
+        assert (session.user, session.mechanism) == ("anne@example.org", "PLAIN")
+
+    asyncio.run(hold())
 
 
 # -- What trouble means ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gatepost import Accept, Credentials, Defer, Deny, Password, Token, Verdict
 from gatepost.hooks.loader import Loaded, load
 from gatepost.plugins.auth.auth_imap import NOT_NOW, AuthImap
-from gatepost.testing import a_session
+from gatepost.testing import a_session, converse
 
 #: What a server says: its greeting, and then something to each line that it hears.
 Script: TypeAlias = Sequence[bytes]
@@ -29,6 +29,13 @@ HELLO = b"* OK ready\r\n"
 BARE = b"* CAPABILITY IMAP4rev1\r\ng1 OK\r\n"
 PLAIN = b"* CAPABILITY IMAP4rev1 Auth=Plain\r\ng1 OK\r\n"
 GO_ON = b"+ \r\n"
+DIALOGUE = """
+    S: 220 ...
+    C: EHLO client.example
+    S: 250 ...
+    C: AUTH PLAIN AGFubmVAZXhhbXBsZS5vcmcAczNjcmV0
+    S: 235 2.7.0 ...
+"""
 ANNE = Password("anne@example.org", "s3cret")
 
 
@@ -159,6 +166,15 @@ def test_a_nul_is_in_no_password(credentials: Password) -> None:
 def test_a_password_is_not_said_where_none_is_taken() -> None:
     capability = b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\ng1 OK\r\n"
     assert asked([HELLO, capability]) == (Defer(), [b"g1 CAPABILITY\r\n"])
+
+
+def test_a_client_authenticates() -> None:
+    async def hold() -> None:
+        async with asking(Server(HELLO, PLAIN, GO_ON, b"g2 OK in\r\n")) as plugin:
+            session = await converse([plugin], DIALOGUE, tls=True)
+        assert (session.user, session.mechanism) == ("anne@example.org", "PLAIN")
+
+    asyncio.run(hold())
 
 
 # -- What the answers mean ------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import json
 import logging
 import ssl
 import time
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -27,7 +27,7 @@ from gatepost import Accept, Defer, Deny, Password, Session, Site, Token, Verdic
 from gatepost.hooks.loader import Loaded, load
 from gatepost.plugins.auth import auth_oauth2
 from gatepost.plugins.auth.auth_oauth2 import KEY_TYPES, RESPONSE_LIMIT, TOKEN_LIMIT, AuthOauth2
-from gatepost.testing import a_session
+from gatepost.testing import a_session, converse
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -205,6 +205,31 @@ def test_other_claims_and_scopes_can_be_asked_for() -> None:
     token = signed(preferred_username="anne", email=None, scope="openid smtp.send")
     assert checked(token, user="anne", **options)[:2] == (Accept(), "anne")
     assert refused(signed(preferred_username="anne"), user="anne", **options)
+
+
+def test_a_client_authenticates_by_either_mechanism() -> None:
+    async def hold() -> None:
+        bearer = b64encode(f"n,,\x01auth=Bearer {signed()}\x01\x01".encode()).decode()
+        forged = b64encode(f"user={ANNE}\x01auth=Bearer {signed(number=1)}\x01\x01".encode())
+        good = b64encode(f"user={ANNE}\x01auth=Bearer {signed()}\x01\x01".encode()).decode()
+        async with Issuer(KEYS).serving() as url, plugged(jwks=url) as plugin:
+            for line in (f"AUTH OAUTHBEARER {bearer}", f"AUTH XOAUTH2 {good}"):
+                script = f"""
+                    S: 220 ...
+                    C: EHLO client.example
+                    S: 250 ...
+                    C: AUTH PLAIN AGFubmUAczNjcmV0
+                    S: 504 5.5.4 ...
+                    C: AUTH XOAUTH2 {forged.decode()}
+                    S: 334 ...
+                    C:
+                    S: 535 5.7.8 ...
+                    C: {line}
+                    S: 235 2.7.0 ...
+                """
+                assert (await converse([plugin], script, tls=True)).user == ANNE
+
+    asyncio.run(hold())
 
 
 # -- Tokens that are not good (standards.md I5; RFC 8725, 2) --------------------------------------

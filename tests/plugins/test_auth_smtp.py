@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gatepost import Accept, Credentials, Defer, Deny, Password, Site, Token, Verdict
 from gatepost.hooks.loader import Loaded, load
 from gatepost.plugins.auth.auth_smtp import AuthSmtp
-from gatepost.testing import a_session
+from gatepost.testing import a_session, converse
 
 #: What a server says: its banner, and then something to each line that it hears.
 Script: TypeAlias = Sequence[bytes]
@@ -31,6 +31,13 @@ LOGIN = b"250-mx.example\r\n250 AUTH CRAM-MD5 LOGIN\r\n"
 GO_ON = b"334 \r\n"
 YES = b"235 2.7.0 Welcome\r\n"
 NO = b"535 5.7.8 Wrong\r\n"
+DIALOGUE = """
+    S: 220 ...
+    C: EHLO client.example
+    S: 250 ...
+    C: AUTH PLAIN AGFubmVAZXhhbXBsZS5vcmcAczNjcmV0
+    S: 235 2.7.0 ...
+"""
 ANNE = Password("anne@example.org", "s3cret")
 ANNE_PLAIN = b64encode(b"\0anne@example.org\0s3cret") + b"\r\n"
 EHLO = b"EHLO localhost\r\n"
@@ -148,6 +155,15 @@ def test_it_gives_a_name() -> None:
 
     assert asyncio.run(scenario()) == b"EHLO mx.example\r\n"
     assert asyncio.run(scenario(hostname="out.example")) == b"EHLO out.example\r\n"
+
+
+def test_a_client_authenticates() -> None:
+    async def hold() -> None:
+        async with asking(Server(BANNER, PLAIN, GO_ON, YES)) as plugin:
+            session = await converse([plugin], DIALOGUE, tls=True)
+        assert (session.user, session.mechanism) == ("anne@example.org", "PLAIN")
+
+    asyncio.run(hold())
 
 
 # -- What the answers mean ------------------------------------------------------------------------

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatepost.testing import LMTP
 from gatepost import Accept, Entries
 from gatepost.hooks.loader import Loaded, load
 from gatepost.plugins.queue.discard import Discard
 from gatepost.plugins.rcpt.domains import Domains
-from gatepost.testing import LETTER, a_transaction, converse, run
+from gatepost.testing import LETTER, LMTP, a_transaction, converse, run
 
 
 def test_every_message_is_accepted() -> None:

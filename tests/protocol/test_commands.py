@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,7 +61,7 @@ def event_of(line: bytes, *, offered: frozenset[str] = EVERYTHING, **context: bo
     command = split(line)
     if isinstance(command, Malformed):
         return command
-    return parse(*command, Context(offered, **context))
+    return parse(*command, Context(offered, **cast(Any, context)))
 
 
 def refusal(line: bytes, *, offered: frozenset[str] = EVERYTHING, **context: bool) -> Reply:

@@ -190,14 +190,21 @@ class Authentication:
     async def _succeeded(self, user: str) -> None:
         session = self._session
         session.user, session.mechanism, session.relaying = user, self._mechanism, True
-        self._note("pass", user)
+        session.found(
+            "authentication",
+            "pass",
+            self._mechanism,
+            method="auth",
+            properties=(("smtp.auth", user),),
+        )
         await self._chain.tell("authenticated", session)
 
     async def _failed(self, user: str, verdict: Deny) -> Reply:
         """The same for a wrong password and an unknown user: the words, and the time it takes."""
         session = self._session
         self._failures += 1
-        self._note("fail", user)
+        # Not for Authentication-Results: what was given as a name may be a password, mistyped.
+        session.found("authentication", "fail", self._mechanism)
         log.info(
             "%s %s has failed to authenticate as %s by %s",
             session.id, session.client, user, self._mechanism,
@@ -206,15 +213,6 @@ class Authentication:
         if self._failures >= self._site.limits.auth_failures:
             return TOO_MANY_FAILURES
         return reply_to("auth", verdict, {})
-
-    def _note(self, outcome: str, user: str) -> None:
-        self._session.found(
-            "authentication",
-            "pass" if outcome == "pass" else "fail",
-            self._mechanism,
-            method="auth",
-            properties=(("smtp.auth", user),),
-        )
 
     # -- What is offered --------------------------------------------------------------------------
 
