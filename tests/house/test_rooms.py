@@ -65,7 +65,8 @@ def imported(file: Path) -> Iterator[str]:
             assert not node.level, f"{name_of(file)}: relative imports hide what is imported"
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else str(node.module)
+                public = node.module == "gatepost" and alias.name in gatepost.__all__
+                yield inner if inner in MODULES and not public else str(node.module)
 
 
 def below(module: str) -> set[str]:
