@@ -123,7 +123,10 @@ def test_a_whole_configuration(parse: Parse, tmp_path: Path) -> None:
 def test_a_small_configuration(parse: Parse, tmp_path: Path) -> None:
     config = parse(LISTEN)
     assert config == Config(
-        listen=(Listen("127.0.0.1:2525", "smtp"),), hostname=own_hostname(), directory=tmp_path
+        listen=(Listen("127.0.0.1:2525", "smtp"),),
+        hostname=own_hostname(),
+        directory=tmp_path,
+        state=tmp_path / "state",
     )
     assert config.limits == Limits()
 

@@ -41,7 +41,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
         authority.issue_cert(*names).configure_cert(made)
         return made
 
-    return Tls(context("127.0.0.1", "localhost"), context("elsewhere.example"), file)
+    return Tls(context("127.0.0.1"), context("localhost"), file)
 
 
 def run(scenario: Scenario, loop: Loop = LOOPS[0]) -> None:
@@ -166,6 +166,11 @@ def behind_starttls(context: ssl.SSLContext, injected: bytes = b"") -> Talk:
     return talk
 
 
+async def heard(peer: Peer) -> bytes:
+    async with peer.connect() as wire:
+        return await wire.hear()
+
+
 async def secured(peer: Peer) -> bytes:
     async with peer.connect() as wire:
         wire.say(b"STARTTLS")
@@ -177,8 +182,10 @@ async def secured(peer: Peer) -> bytes:
 @EVERY_LOOP
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_tls_behind_starttls(tls: Tls, loop: Loop, host: str) -> None:
+    context = tls.other if host == "localhost" else tls.context
+
     async def scenario() -> None:
-        async with listening(behind_starttls(tls.context)) as port:
+        async with listening(behind_starttls(context)) as port:
             peer = Peer(host, port, tls="starttls", authorities=tls.authorities)
             assert await secured(peer) == b"secret"
 
@@ -202,8 +209,7 @@ def test_tls_from_the_beginning(tls: Tls, loop: Loop) -> None:
     async def scenario() -> None:
         async with listening(said(b"secret\r\n"), tls.context) as port:
             peer = Peer("127.0.0.1", port, authorities=tls.authorities)
-            async with peer.connect() as wire:
-                assert await wire.hear() == b"secret"
+            assert await heard(peer) == b"secret"
 
     run(scenario, loop)
 
@@ -215,10 +221,7 @@ def test_a_certificate_that_nobody_vouches_for(tls: Tls, loop: Loop, mode: Any) 
     context = tls.context if mode == "implicit" else None
 
     async def hear(peer: Peer) -> bytes:
-        if mode == "starttls":
-            return await secured(peer)
-        async with peer.connect() as wire:
-            return await wire.hear()
+        return await (heard(peer) if mode == "implicit" else secured(peer))
 
     async def scenario() -> None:
         async with listening(talk, context) as port:
@@ -229,13 +232,18 @@ def test_a_certificate_that_nobody_vouches_for(tls: Tls, loop: Loop, mode: Any) 
     run(scenario, loop)
 
 
-def test_a_certificate_for_another_name(tls: Tls) -> None:
+@pytest.mark.parametrize("mode", ["implicit", "starttls"])
+def test_a_certificate_for_another_name(tls: Tls, mode: Any) -> None:
+    talk = said(b"secret\r\n") if mode == "implicit" else behind_starttls(tls.other)
+    context = tls.other if mode == "implicit" else None
+
+    async def hear(peer: Peer) -> bytes:
+        return await (heard(peer) if mode == "implicit" else secured(peer))
+
     async def scenario() -> None:
-        async with listening(said(b"secret\r\n"), tls.other) as port:
-            peer = Peer("127.0.0.1", port, authorities=tls.authorities)
+        async with listening(talk, context) as port:
             with pytest.raises(ssl.SSLCertVerificationError, match="not valid for"):
-                async with peer.connect():
-                    pass
+                await hear(Peer("127.0.0.1", port, tls=mode, authorities=tls.authorities))
 
     run(scenario)
 
@@ -285,11 +293,12 @@ def test_who_does_not_close_is_left(tls: Tls, monkeypatch: pytest.MonkeyPatch) -
 
         async def stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"hello\r\n")
+            assert isinstance(writer.transport, asyncio.Transport)
+            writer.transport.pause_reading()  # not even TLS sees the goodbye
             await left.wait()
 
-        async with listening(stay) as port:
-            async with plain(port).connect() as wire:
-                await wire.hear()
+        async with listening(stay, tls.context) as port:
+            assert await heard(Peer("127.0.0.1", port, authorities=tls.authorities)) == b"hello"
             left.set()
 
     run(scenario)

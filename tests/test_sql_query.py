@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.sql_query import QueryFailed, Row, SqlQuery, _translated
+from gatepost.sql_query import QueryFailed, Row, SqlQuery, _Sqlite, _translated
 
 PARAMETERS = ("user", "domain")
 ENDLESS = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
@@ -182,6 +183,23 @@ def test_when_too_many_wait_the_others_fail(path: Path) -> None:
         outcomes = await asyncio.gather(*asking, return_exceptions=True)
         assert all(isinstance(outcome, QueryFailed) for outcome in outcomes)
         assert sum("PoolBusy" in str(outcome) for outcome in outcomes) == 1
+        await query.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_thread_that_is_stuck_is_not_waited_for(path: Path) -> None:
+    async def scenario() -> None:
+        query = sqlite(path, "SELECT count(*) FROM users", wait=0.2, at_once=1)
+        assert isinstance(query._database, _Sqlite)
+        go_on = threading.Event()
+        stuck = asyncio.create_task(query._database._pool.run(go_on.wait, 60.0))
+        await asyncio.sleep(0)  # it begins
+        with pytest.raises(QueryFailed, match="TimeoutError"):
+            await query.rows({})
+        assert not stuck.done()
+        go_on.set()
+        await stuck
         await query.close()
 
     asyncio.run(scenario())

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from secrets import token_bytes
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +23,7 @@ from gatepost.server.connections import SWEEP_INTERVAL, Connections
 from gatepost.server.guesses import Guesses
 from gatepost.server.journal import Journal
 from gatepost.server.listener import Listener
+from gatepost.server.tally import Tally
 from gatepost.site import Site
 
 __all__ = ["Gate", "Limits", "Listen", "Placement", "TlsSettings"]
@@ -56,6 +60,8 @@ class Gate:
         tls: TlsSettings | None = None,
         authserv_id: str = "",
         dns_servers: tuple[str, ...] = (),
+        tally: Tally | None = None,
+        seed: bytes = b"",
     ) -> None:
         limits = limits or Limits()
         self.site = Site(
@@ -63,11 +69,13 @@ class Gate:
             directory or Path.cwd(),
             limits,
             authserv_id=authserv_id,
+            seed=seed or token_bytes(32),
             dns_servers=dns_servers,
         )
-        guesses = Guesses()
+        tally = tally or Tally.private()
+        guesses = Guesses(tally)
         certificates = Certificates(tls) if tls is not None else None
-        self.connections = Connections(limits)
+        self.connections = Connections(limits, tally=tally)
         self.chain = Chain(_with_journal(map(placed, plugins)))
         self.listeners = tuple(
             Listener(
@@ -84,8 +92,11 @@ class Gate:
         self._sweep: asyncio.TimerHandle | None = None
 
     @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """The server that a configuration describes."""
+    def from_config(cls, config: Config, *, tally: Tally | None = None, seed: bytes = b"") -> Self:
+        """The server that a configuration describes.
+
+        Several processes that share a `tally` and a `seed` keep its limits together.
+        """
         return cls(
             config.plugins,
             listen=config.listen,
@@ -96,6 +107,8 @@ class Gate:
             tls=config.tls,
             authserv_id=config.authserv_id,
             dns_servers=config.dns.servers,
+            tally=tally,
+            seed=seed,
         )
 
     @property
@@ -108,21 +121,31 @@ class Gate:
         """The port of the first listener."""
         return self.addresses[0].port
 
-    async def start(self) -> None:
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Tell the plugins, and take connections.
 
+        `sockets` are those of the listeners, in their order, if somebody has bound them already.
         Raises OSError where an address cannot be had, and whatever a plugin's `startup` raises; the
         server is down again then.
         """
         self.connections.admits = True
         try:
             await self.chain.start(self.site)
-            for listener in self.listeners:
-                await listener.open()
+            for listener, bound in zip_longest(self.listeners, sockets):
+                await listener.open(bound)
         except BaseException:
             await self.stop(grace=0)
             raise
         self._sweep_later()
+
+    async def retire(self, seconds: float) -> None:
+        """Take no more connections, and wait until those that there are have gone by themselves.
+
+        After so many seconds it gives up; `stop` is still to be called.
+        """
+        for listener in self.listeners:
+            listener.close()
+        await self._emptied_within(seconds)
 
     async def stop(self, grace: float = GRACE) -> None:
         """Take no more connections; messages under way have `grace` seconds to be finished."""

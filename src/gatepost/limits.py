@@ -11,7 +11,8 @@ _LEAST = {
     "text_line": (1000, "RFC 5321, 4.5.3.1.6"),
 }
 #: With another of the limits at 0 the server could take no mail.
-_MAY_BE_ZERO = frozenset({"message_size", "memory", "errors", "idle_commands"})
+_MAY_BE_ZERO = frozenset({"message_size", "memory", "errors", "idle_commands", "connection_rate"})
+_MOST = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,11 @@ class Limits:
     auth_failures: int = 3  #: failed attempts to authenticate before 421
     idle_commands: int = 100  #: NOOP, RSET, VRFY, EHLO and the like in a row, before 421
     messages: int = 1000  #: per connection
-    connections: int = 2000  #: per worker
-    connections_per_address: int = 50  #: per client's IP address
+    connections: int = 2000  #: of all workers together
+    connections_per_address: int = 50  #: of all workers together, per client's address or network
+    connection_rate: int = 0  #: new connections a minute, per client's address or network; 0: any
+    ipv4_prefix: int = 32  #: bits of an IPv4 address that tell one client from another
+    ipv6_prefix: int = 64  #: bits of an IPv6 address that do
     command_timeout: float = 300  #: seconds to wait for a command
     data_timeout: float = 600  #: seconds to wait for the next 64 KiB of a message
     handshake_timeout: float = 30  #: seconds for a TLS handshake, or for a PROXY header
@@ -44,6 +48,9 @@ class Limits:
             value, least = getattr(self, limit.name), _LEAST.get(limit.name)
             if least is not None and value < least[0]:
                 raise ValueError(f"{limit.name}: never fewer than {least[0]} ({least[1]})")
+            most = _MOST.get(limit.name, value)
+            if value > most:
+                raise ValueError(f"option {limit.name!r} must be {most} at most, not {value}")
             if value < 0 or (value == 0 and limit.name not in _MAY_BE_ZERO):
                 wanted = "0 or more" if limit.name in _MAY_BE_ZERO else "more than 0"
                 raise ValueError(f"option {limit.name!r} must be {wanted}, not {value}")

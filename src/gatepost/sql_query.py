@@ -129,7 +129,7 @@ class _Sqlite:
         try:
             async with asyncio.timeout(self._wait):
                 return await self._pool.run(self._ask, values, most, until)
-        except (sqlite3.Error, sqlite3.Warning, TimeoutError, PoolBusy) as error:
+        except (sqlite3.Error, TimeoutError, PoolBusy) as error:
             raise QueryFailed(f"{self._path}: {error!r}") from None
 
     async def close(self) -> None:
@@ -199,11 +199,7 @@ class _Postgres:
     async def _ask(self, values: list[str], most: int) -> list[Row]:
         if self._connections is None:
             self._connections = self._asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=self._at_once,
-                timeout=self._wait,
-                command_timeout=self._wait,
+                self._url, min_size=0, max_size=self._at_once, command_timeout=self._wait
             )
         await self._connections  # made ready; it connects to nothing yet
         pool = self._connections

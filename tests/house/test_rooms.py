@@ -35,7 +35,8 @@ CATCHING = {
 #: Files that import something inside a function, each with its reason.
 IMPORTING_LATE = {
     "testing/pytest_plugin.py": "it stands in every project's pytest",
-    "cli/event_loop.py": "uvloop is not there on every system",
+    "plugins/auth/auth_ldap.py": "ldap3 warns when it is imported",
+    "event_loop.py": "uvloop is not there on every system",
 }
 NO_NOUNS = {"utils", "util", "helpers", "common", "base", "core", "manager", "misc", "tools"}
 

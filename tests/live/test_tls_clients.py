@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -46,11 +47,8 @@ class Server:
             except OSError:
                 return  # that was the end of the test
             client.settimeout(SECONDS)
-            with client:
-                try:
-                    self.converse(client, TlsChannel(self.context))
-                except OSError as error:
-                    self.learnt.put(str(error))
+            with client, suppress(OSError):
+                self.converse(client, TlsChannel(self.context))
 
     def converse(self, client: socket.socket, channel: TlsChannel) -> None:
         was_ready = False

@@ -6,7 +6,7 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -259,21 +259,50 @@ def test_one_that_takes_too_long_is_killed(
     os.close(lifeline)
 
 
-def test_so_many_run_at_once_and_the_others_wait(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "go")
-    script = "echo >> begun; read -r go < go"
+@pytest.fixture
+def begun_and_go(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """Two FIFOs: programs write to one when they begin, and read from the other to end."""
+    for name in ("begun", "go"):
+        os.mkfifo(tmp_path / name)
+    begun, go = (os.open(tmp_path / name, os.O_RDWR) for name in ("begun", "go"))
+    yield begun, go
+    os.close(begun)
+    os.close(go)
+
+
+WAITING = "printf . > begun; read -r go < go"
+
+
+def test_so_many_run_at_once_and_the_others_wait(begun_and_go: tuple[int, int]) -> None:
+    begun, go = begun_and_go
+
+    def count() -> int:
+        """How many begin, until for a while none does."""
+        heard = os.read(begun, 100)
+        poll = select.poll()
+        poll.register(begun, select.POLLIN)
+        while len(heard) < 2 or poll.poll(200):
+            heard += os.read(begun, 100)
+        return len(heard)
 
     async def ask() -> None:
-        plugin = sh(script, at_once=2, wait=1)
-        passwords = [Password("anne", str(number)) for number in range(10)]
-        verdicts = await asyncio.gather(*(plugin.auth(a_session(), one) for one in passwords))
-        assert verdicts == [Defer()] * 10
-        assert (tmp_path / "begun").read_text() == "\n\n"
-        # Those who have given up have left their places.
-        go = os.open(tmp_path / "go", os.O_RDWR)
-        os.write(go, b"now\n")
+        plugin = sh(WAITING, at_once=2)
+        passwords = [Password("anne", str(number)) for number in range(6)]
+        asking = asyncio.gather(*(plugin.auth(a_session(), one) for one in passwords))
+        number = await asyncio.to_thread(count)
+        os.write(go, b"now\n" * 6)
+        assert await asking == [Accept()] * 6
+        assert number == 2
+
+    asyncio.run(ask())
+
+
+def test_who_takes_too_long_leaves_room_for_the_next(begun_and_go: tuple[int, int]) -> None:
+    async def ask() -> None:
+        plugin = sh(WAITING, at_once=1, wait=2)
+        assert await plugin.auth(a_session(), ANNE) == Defer()
+        os.write(begun_and_go[1], b"now\n")
         assert await plugin.auth(a_session(), ANNE) == Accept()
-        os.close(go)
 
     asyncio.run(ask())
 

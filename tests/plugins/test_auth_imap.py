@@ -221,15 +221,17 @@ def test_no_for_reasons_of_its_own(code: bytes) -> None:
     assert answered(b"g2 NO [" + code + b"] Later\r\n") == Defer()
 
 
+#: What would follow if the greeting did not matter.
+ALL_YES = [PLAIN, GO_ON, b"g2 OK in\r\n"]
 # fmt: off
 TROUBLE: dict[str, Script] = {
     "it hangs up at once":            [b""],
     "it hangs up on CAPABILITY":      [HELLO, b""],
     "it hangs up on LOGIN":           [HELLO, BARE, b""],
     "it hangs up on the password":    [HELLO, BARE, GO_ON, GO_ON, b""],
-    "it is full":                     [b"* BYE Too many connections\r\n"],
-    "it knows us already":            [b"* PREAUTH Welcome\r\n"],
-    "it speaks another protocol":     [b"+OK POP3 ready\r\n"],
+    "it is full":                     [b"* BYE Too many connections\r\n", *ALL_YES],
+    "it knows us already":            [b"* PREAUTH Welcome\r\n", *ALL_YES],
+    "it speaks another protocol":     [b"+OK POP3 ready\r\n", *ALL_YES],
     "it knows no CAPABILITY":         [HELLO, b"g1 BAD What?\r\n"],
     "it refuses literals":            [HELLO, BARE, b"g2 BAD What?\r\n"],
     "OK to a name":                   [HELLO, BARE, GO_ON, b"g2 OK in\r\n"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -367,6 +368,15 @@ def test_what_is_wrong_is_said_at_load(options: dict[str, Any], told: str, tmp_p
     said = complaint({"servers": ["ldap://127.0.0.1"], **options}, tmp_path)
     assert re.fullmatch(told, said), said
     assert "hush" not in said
+
+
+def test_what_is_not_installed_is_said_at_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "gatepost.plugins.auth.auth_ldap")
+    monkeypatch.setitem(sys.modules, "ldap3", None)
+    said = complaint({"servers": ["ldap://127.0.0.1"], "base": "o=x"}, tmp_path)
+    assert said == "auth_ldap needs ldap3: pip install 'gatepost[ldap]'"
 
 
 @pytest.mark.parametrize(

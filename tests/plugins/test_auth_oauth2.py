@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gatepost import Accept, Defer, Deny, Password, Session, Site, Token, Verdict
 from gatepost.hooks.loader import Loaded, load
 from gatepost.plugins.auth import auth_oauth2
-from gatepost.plugins.auth.auth_oauth2 import KEY_TYPES, RESPONSE_LIMIT, TOKEN_LIMIT, AuthOauth2
+from gatepost.plugins.auth.auth_oauth2 import ALGORITHMS, RESPONSE_LIMIT, TOKEN_LIMIT, AuthOauth2
 from gatepost.testing import a_session, converse
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -106,8 +106,9 @@ KEYS = {"keys": [described(key_for("ES256"))]}
 class Issuer:
     """An OAuth 2.0 server: its keys, or what it says of tokens; and what it was asked."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, *, elsewhere: str = "/") -> None:
         self.answer = answer
+        self.elsewhere = elsewhere
         self.requests: list[tuple[web.BaseRequest, dict[str, str]]] = []
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -116,7 +117,7 @@ class Issuer:
         if isinstance(self.answer, bytes):
             return web.Response(body=self.answer)
         if isinstance(self.answer, int):
-            return web.Response(status=self.answer, headers={"Location": "/elsewhere"})
+            return web.Response(status=self.answer, headers={"Location": self.elsewhere})
         return web.json_response(self.answer)
 
     @asynccontextmanager
@@ -166,9 +167,9 @@ def refused(token: str, **more: Any) -> str:
 # -- Good tokens ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", KEY_TYPES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_token_is_checked_with_the_key_that_it_names(algorithm: str) -> None:
-    keys = {"keys": [described(key_for(name), name) for name in KEY_TYPES]}
+    keys = {"keys": [described(key_for(name), name) for name in ALGORITHMS]}
     token = signed(algorithm=algorithm, header={"kid": algorithm})
     verdict, user, session = checked(token, keys=keys, algorithms=(algorithm,))
     assert (verdict, user) == (Accept(), ANNE)
@@ -180,7 +181,7 @@ def test_some_algorithms_are_allowed_without_a_word(algorithm: str) -> None:
     assert checked(signed(algorithm=algorithm), keys={"keys": [described(key_for(algorithm))]})
 
 
-@pytest.mark.parametrize("algorithm", sorted(KEY_TYPES.keys() - {"RS256", "ES256", "EdDSA"}))
+@pytest.mark.parametrize("algorithm", sorted({*ALGORITHMS} - {"RS256", "ES256", "EdDSA"}))
 def test_others_are_not(algorithm: str) -> None:
     keys = {"keys": [described(key_for("ES256")), described(key_for(algorithm), "other")]}
     token = signed(algorithm=algorithm, header={"kid": "other"})
@@ -312,11 +313,19 @@ def test_an_algorithm_that_is_not_its_keys() -> None:
     assert refused(signed(algorithm="RS256", header={"kid": "ec"}), keys=keys) == unknown
 
 
+def private(key: PrivateKey) -> dict[str, Any]:
+    """A key with its private half, which nobody else may have."""
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    made = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True)
+    assert "d" in made
+    return {**made, "kid": "k"}
+
+
 # fmt: off
 UNUSABLE: dict[str, dict[str, Any]] = {
     "it is for something else":   described(key_for("ES256"), use="enc"),
     "it is for another algorithm": described(key_for("ES256"), alg="ES384"),
-    "it is private":              {**described(key_for("ES256")), "d": "AAAA"},
+    "it is private":              private(key_for("ES256")),
     "it has no type":             {**described(key_for("ES256")), "kty": None},
     "its curve is another":       {**described(key_for("ES256")), "crv": "P-999"},
     "it is not on its curve":     {**described(key_for("ES256")), "x": "A" * 43},
@@ -444,6 +453,18 @@ NO_KEYS: dict[str, Any] = {
 @pytest.mark.parametrize("keys", NO_KEYS.values(), ids=NO_KEYS.keys())
 def test_without_keys_nobody_can_tell(keys: Any) -> None:
     assert checked(signed(), keys=keys)[:2] == (Defer(), ANNE)
+
+
+def test_a_redirection_is_not_followed() -> None:
+    async def hold() -> None:
+        other = Issuer(KEYS)
+        async with other.serving() as there:
+            issuer = Issuer(302, elsewhere=there)
+            async with issuer.serving() as url, plugged(jwks=url) as plugin:
+                assert await plugin.auth(a_session(), Token(ANNE, signed())) == Defer()
+        assert other.requests == []
+
+    asyncio.run(hold())
 
 
 def test_a_server_that_is_down_is_not_asked_again_at_once() -> None:

@@ -190,29 +190,34 @@ def test_what_is_offered_is_what_the_option_says(tmp_path: Path) -> None:
     assert plugin.mechanisms(a_session(), ()) == ("SCRAM-SHA-256",)
 
 
-SCRAM_256 = HashedPassword.make("pencil", "scram-sha-256")
-SCRAM_1 = HashedPassword.make("pencil", "scram-sha-1")
+KEPT = {
+    "a hash": cheap("pencil"),
+    "keys for 256": HashedPassword.make("pencil", "scram-sha-256"),
+    "keys for 1": HashedPassword.make("pencil", "scram-sha-1"),
+    "the secret": "{PLAIN}pencil",
+    "nothing": None,
+}
 
 
 @pytest.mark.parametrize(
     ("kept", "mechanism", "kind"),
     [
-        (SCRAM_256, "SCRAM-SHA-256", ScramKeys),
-        (SCRAM_256, "SCRAM-SHA-1", None),
-        (SCRAM_256, "CRAM-MD5", None),
-        (SCRAM_1, "SCRAM-SHA-1", ScramKeys),
-        (SCRAM_1, "SCRAM-SHA-256", None),
-        ("{PLAIN}pencil", "SCRAM-SHA-256", PlainSecret),
-        ("{PLAIN}pencil", "SCRAM-SHA-1", PlainSecret),
-        ("{PLAIN}pencil", "CRAM-MD5", PlainSecret),
-        (cheap("pencil"), "SCRAM-SHA-256", None),
-        (None, "SCRAM-SHA-256", None),
+        ("keys for 256", "SCRAM-SHA-256", ScramKeys),
+        ("keys for 256", "SCRAM-SHA-1", None),
+        ("keys for 256", "CRAM-MD5", None),
+        ("keys for 1", "SCRAM-SHA-1", ScramKeys),
+        ("keys for 1", "SCRAM-SHA-256", None),
+        ("the secret", "SCRAM-SHA-256", PlainSecret),
+        ("the secret", "SCRAM-SHA-1", PlainSecret),
+        ("the secret", "CRAM-MD5", PlainSecret),
+        ("a hash", "SCRAM-SHA-256", None),
+        ("nothing", "SCRAM-SHA-256", None),
     ],
 )
 def test_what_a_proof_is_checked_against(
-    kept: str | None, mechanism: str, kind: type | None, tmp_path: Path
+    kept: str, mechanism: str, kind: type | None, tmp_path: Path
 ) -> None:
-    put(tmp_path, ("bob", kept))
+    put(tmp_path, ("bob", KEPT[kept]))
     plugin = auth_sql(tmp_path)
     given = asyncio.run(plugin.secret(a_session(), "bob", mechanism))
     assert given is None if kind is None else isinstance(given, kind)

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from gatepost.config.tls import CertificateFiles, TlsSettings
 from gatepost.server.certificates import LOOK_INTERVAL, Certificates
-from gatepost.server.tls_channel import TlsChannel
+from gatepost.server.tls_channel import TlsChannel, TlsFailure
 from gatepost.tls_context import TlsContext, read_certificate
 
 ECDSA = trustme.KeyType.ECDSA
@@ -174,6 +174,15 @@ def test_one_name_may_have_keys_of_two_kinds(issue: Issue, order: str) -> None:
     for name in ("mx.example.org", None):
         assert shown(context, name, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256") == in_file(elliptic)
         assert shown(context, name, ciphers="ECDHE-RSA-AES128-GCM-SHA256") == in_file(other)
+
+
+def test_keys_of_two_kinds_for_two_names_stay_apart(issue: Issue) -> None:
+    first, second = issue("e.pem", "a.example"), issue("r.pem", "b.example", kind=RSA)
+    settings = TlsSettings(first, certificates=(CertificateFiles(second),))
+    context = Certificates(settings).context()
+    assert shown(context, "b.example", ciphers="ECDHE-RSA-AES128-GCM-SHA256") == in_file(second)
+    with pytest.raises(TlsFailure, match="no shared cipher"):
+        shown(context, "a.example", ciphers="ECDHE-RSA-AES128-GCM-SHA256")
 
 
 def test_of_two_alike_the_first_is_shown(issue: Issue) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import pytest
 
 from gatepost.limits import Limits
 from gatepost.server.connections import (
     SHUTTING_DOWN,
     TOO_MANY,
     TOO_MANY_FROM_YOU,
+    TOO_OFTEN,
     Connections,
 )
+from gatepost.server.tally import Tally, shared_memory
 
 
 @dataclass(eq=False)
@@ -28,6 +35,17 @@ class Guest:
 
     def abort(self) -> None:
         self.told.append("abort")
+
+
+@pytest.fixture
+def shared() -> Iterator[list[Tally]]:
+    descriptor = shared_memory()
+    with mmap.mmap(descriptor, 0) as memory:
+        os.close(descriptor)
+        tallies = [Tally(memory, region) for region in range(2)]
+        for tally in tallies:
+            tally.enter()
+        yield tallies
 
 
 def test_no_more_than_the_limit_come_in_and_a_place_is_free_again() -> None:
@@ -70,12 +88,46 @@ def test_one_that_was_turned_away_takes_nobody_along() -> None:
 
 
 def test_addresses_that_are_gone_are_forgotten() -> None:
-    connections = Connections(Limits())
+    connections = Connections(Limits(connections=1, connections_per_address=1))
     for number in range(1000):
         guest = Guest()
-        connections.admit(guest, f"2001:db8::{number:x}")
+        assert connections.admit(guest, f"2001:db8::{number:x}") is None
         connections.leave(guest)
-    assert not connections._from_address
+
+
+def test_a_network_counts_as_one_client() -> None:
+    connections = Connections(Limits(connections_per_address=2, ipv4_prefix=24))
+    assert connections.admit(Guest(), "192.0.2.1") is None
+    assert connections.admit(Guest(), "192.0.2.2") is None
+    assert connections.admit(Guest(), "192.0.2.3") is TOO_MANY_FROM_YOU
+    assert connections.admit(Guest(), "198.51.100.1") is None
+    assert connections.admit(Guest(), "2001:db8::1") is None
+    assert connections.admit(Guest(), "2001:db8::ffff:1") is None
+    assert connections.admit(Guest(), "2001:db8::2") is TOO_MANY_FROM_YOU  # of the same /64
+
+
+def test_clients_may_come_only_so_often() -> None:
+    now = [0.0]
+    connections = Connections(Limits(connection_rate=2), clock=lambda: now[0])
+    for expected in (None, None, TOO_OFTEN):
+        guest = Guest()
+        assert connections.admit(guest, "192.0.2.1") is expected
+        connections.leave(guest)
+    assert connections.admit(Guest(), "192.0.2.2") is None
+    assert connections.admit(Guest(), "") is None
+    now[0] = 60.0
+    assert connections.admit(Guest(), "192.0.2.1") is None
+
+
+def test_workers_count_together(shared: list[Tally]) -> None:
+    first, second = (Connections(Limits(connections=3), tally=tally) for tally in shared)
+    guests = [Guest() for _ in range(3)]
+    assert first.admit(guests[0], "192.0.2.1") is None
+    assert second.admit(guests[1], "192.0.2.1") is None
+    assert first.admit(guests[2], "192.0.2.2") is None
+    assert second.admit(Guest(), "192.0.2.3") is TOO_MANY
+    shared[0].leave()  # that worker has died
+    assert second.admit(Guest(), "192.0.2.3") is None
 
 
 def test_all_are_told_even_those_that_leave_meanwhile() -> None:

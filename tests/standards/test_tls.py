@@ -288,7 +288,6 @@ def test_t3_nothing_that_was_said_before_counts_afterwards(
 @pytest.mark.parametrize(
     ("before", "command", "reply"),
     [
-        (b"", b"STARTTLS\r\n", b"503 5.5.1"),
         (EHLO, b"STARTTLS now\r\n", b"501 5.5.4"),
         (b"HELO evil.example\r\n", b"STARTTLS\r\n", b"502 5.5.1"),
         (EHLO + b"MAIL FROM:<a@client.example>\r\n", b"STARTTLS\r\n", b"503 5.5.1"),
@@ -303,6 +302,14 @@ def test_t4_when_starttls_is_refused(
     assert client.clear(command).splitlines()[-1].startswith(reply)
     assert not client.wire.over
     assert client.clear(b"NOOP\r\n").startswith(b"250")
+
+
+def test_t4_before_ehlo_it_is_taken_as_well(server: Server, context: ssl.SSLContext) -> None:
+    client = server.client()
+    client.wire.take()  # the banner
+    assert client.clear(b"STARTTLS\r\n").startswith(b"220 2.0.0")
+    client.handshake(context)
+    assert client.say(EHLO).startswith(b"250")
 
 
 def test_t4_not_twice(server: Server, context: ssl.SSLContext) -> None:

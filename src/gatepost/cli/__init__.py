@@ -10,6 +10,9 @@ import click
 COMMANDS = {
     "init": "gatepost.cli.init",
     "serve": "gatepost.cli.serve",
+    "reload": "gatepost.cli.reload",
+    "stop": "gatepost.cli.stop",
+    "status": "gatepost.cli.status",
     "check": "gatepost.cli.check",
     "try": "gatepost.cli.trial",
     "plugins": "gatepost.cli.plugins",

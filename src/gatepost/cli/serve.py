@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import signal
 import sys
 from pathlib import Path
 
 import click
 
-from gatepost.app import GRACE, Gate
-from gatepost.cli.complaint import complain, startup_complaint
+from gatepost.cli.complaint import complain
 from gatepost.cli.configuration import config_option, load_or_complain
-from gatepost.cli.event_loop import event_loop
 from gatepost.cli.log_lines import log_to
 from gatepost.cli.open_files import allow_connections
 from gatepost.cli.signals import Ending, unless
 from gatepost.cli.welcome import welcome
 from gatepost.config import Config
+from gatepost.processes.privileges import NoSuchAccount
+from gatepost.processes.supervisor import Supervisor
+from gatepost.processes.worker_process import WorkerFailed
 from gatepost.server.listener import CannotListen
 
 _REMEDIES = {
@@ -39,36 +41,57 @@ _REMEDIES = {
 def command(config_file: Path, quiet: bool) -> None:
     """Take mail until a signal ends it.
 
-    SIGINT (Ctrl-C) and SIGTERM let messages under way be finished; a second one does not.
+    SIGINT (Ctrl-C) and SIGTERM let messages under way be finished; a second one does not.  SIGHUP
+    is `gatepost reload`.
     """
-    # Before the server is made: where nobody reads of connections, it need not tell of them.
     log_to(sys.stderr, logging.WARNING if quiet else logging.INFO)
     config = load_or_complain(config_file)
     allow_connections(config.limits.connections)
-    with asyncio.Runner(loop_factory=event_loop()) as runner:
-        runner.run(_serve(config))
+    asyncio.run(_serve(config_file, config, quiet=quiet))
 
 
-async def _serve(config: Config) -> None:
-    gate = Gate.from_config(config)
+async def _serve(config_file: Path, config: Config, *, quiet: bool) -> None:
     ending = Ending()
+    supervisor = Supervisor(config_file, config, quiet=quiet)
     try:
-        started = await unless(ending.asked, gate.start())
+        started = await unless(ending.asked, supervisor.start())
     except CannotListen as error:
         complain(_cannot_listen(error))
-    except Exception as error:  # a plugin's `startup` may raise whatever it likes
-        complain(startup_complaint(error))
+    except WorkerFailed as error:
+        complain(*error.complaints)
+    except (NoSuchAccount, OSError) as error:
+        complain(f"the server cannot start: {error}")
     if not started:
         return
-    welcome(config, gate.addresses)
-    await ending.asked.wait()
-    if len(gate.connections):
+    welcome(config, supervisor.addresses)
+    _reload_on_hangup(supervisor)
+    await _first(ending.asked, supervisor.asked_to_end)
+    if supervisor.sessions:
         click.echo(
-            f"Messages under way have {GRACE:.0f} seconds; a second signal ends them at once"
+            f"Messages under way have {config.grace:g} seconds; a second signal ends them at once"
         )
-    if not await unless(ending.insisted, gate.stop()):
-        await gate.stop(grace=0)
+    if not await unless(ending.insisted, supervisor.stop(config.grace)):
+        await supervisor.stop(grace=0)
     click.echo("Stopped")
+
+
+def _reload_on_hangup(supervisor: Supervisor) -> None:
+    tasks: set[asyncio.Task[object]] = set()
+
+    def reload() -> None:
+        task: asyncio.Task[object] = asyncio.create_task(supervisor.reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait for the first of several events."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def _cannot_listen(error: CannotListen) -> str:

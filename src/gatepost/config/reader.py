@@ -13,7 +13,10 @@ from gatepost.config.sections import read_dns, read_limits, read_listeners, read
 from gatepost.config.settings import Config, Listen, StrayLineEnds, is_hostname, own_hostname
 from gatepost.config.tls import read_tls
 from gatepost.hooks.loader_declared import declared_options
-from gatepost.hooks.loader_values import fill
+from gatepost.hooks.loader_values import fill, resolved_path
+
+#: The state directory of a configuration that names none.
+STATE = "state"
 
 _AT_LINE = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", re.S
@@ -31,6 +34,12 @@ class _File:
     limits: dict[str, object] = field(default_factory=dict)
     dns: dict[str, object] = field(default_factory=dict)
     authserv_id: str = ""
+    workers: int = 0
+    user: str = ""
+    group: str = ""
+    state: Path | None = None
+    drain: float = 60.0
+    grace: float = 10.0
     tls: dict[str, object] = field(default_factory=dict)
     plugin: list[dict[str, object]] = field(default_factory=list)
 
@@ -50,6 +59,16 @@ def load_config(path: Path) -> Config:
         line = octets.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: not UTF-8"]) from error
     return parse_config(text, path=path)
+
+
+def state_directory(path: Path) -> Path:
+    """Where the server with this configuration keeps its state, even if the rest is not sound."""
+    directory = path.absolute().parent
+    try:
+        named = tomllib.loads(path.read_text("utf-8-sig")).get("state")
+        return resolved_path(named, directory) if isinstance(named, str) else directory / STATE
+    except (OSError, ValueError):  # Misfit is one
+        return directory / STATE
 
 
 def parse_config(text: str, *, path: Path) -> Config:
@@ -90,6 +109,12 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
         dns=read_dns(file.dns, complaints),
         stray_line_ends=file.stray_line_ends,
         authserv_id=file.authserv_id,
+        workers=file.workers,
+        user=file.user,
+        group=file.group,
+        state=file.state or directory / STATE,
+        drain=file.drain,
+        grace=file.grace,
         tls=read_tls(file.tls, directory, complaints),
         plugins=read_plugins(
             file.plugin,
@@ -106,6 +131,9 @@ def _check(file: _File, complaints: Complaints) -> None:
     if not is_hostname(file.hostname):
         text = "option 'hostname' must be a domain in ASCII, or an address in brackets"
         complaints.add(f"{text}, not {file.hostname!r}", "hostname")
+    for option, least in (("workers", 0), ("drain", 0), ("grace", 0)):
+        if getattr(file, option) < least:
+            complaints.add(f"option {option!r} must be {least} or more", option)
     if not (is_hostname(file.authserv_id) or file.authserv_id == ""):
         text = "option 'authserv_id' must be a domain in ASCII, or none"
         complaints.add(f"{text}, not {file.authserv_id!r}", "authserv_id")

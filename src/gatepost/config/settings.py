@@ -147,6 +147,13 @@ class Config:
     stray_line_ends: StrayLineEnds = "refuse"
     #: the server's name in Authentication-Results (RFC 8601); `none`: none are added or removed
     authserv_id: str = ""
+    workers: int = 0  #: processes that take clients in; 0: one for each processor
+    user: str = ""  #: whom to become once the sockets are bound; empty: stay who we are
+    group: str = ""  #: the group to be in then; empty: that user's own
+    #: where the running server keeps what is its own: the socket by which it is controlled
+    state: Path = Path("state")
+    drain: float = 60.0  #: seconds in which clients may finish when others take over at a reload
+    grace: float = 10.0  #: seconds in which messages under way may be finished when it stops
     tls: TlsSettings | None = None  #: the certificates; None: there are none
     plugins: tuple[tuple[Plugin, Placement], ...] = ()  #: in the order in which they are asked
     directory: Path = field(default_factory=Path.cwd)  #: where relative paths start

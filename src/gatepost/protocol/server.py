@@ -8,15 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gatepost.protocol.commands import (
-    LONG_AUTH,
-    LONG_LINE,
-    NOT_MAIL,
-    STRAY_LINE_END,
-    Context,
-    parse,
-    split,
-)
+from gatepost.protocol.commands import Context, parse, split
 from gatepost.protocol.events import (
     AuthResponse,
     Bdat,
@@ -31,6 +23,7 @@ from gatepost.protocol.events import (
     Malformed,
     Spoiled,
 )
+from gatepost.protocol.flaws import LINE_FLAWS, TEXT_FLAWS
 from gatepost.protocol.lines import ChunkReader, DataReader, Flaw, LineBuffer, TextFilter
 from gatepost.protocol.states import (
     AT_REST,
@@ -49,20 +42,6 @@ from gatepost.protocol.states import (
 )
 from gatepost.reply import Reply
 
-_LINE_FLAWS = {
-    Flaw.LONG_LINE: LONG_LINE,
-    Flaw.STRAY_LINE_END: STRAY_LINE_END,
-    Flaw.TLS_HELLO: NOT_MAIL,
-    Flaw.LONG_PREAMBLE: replace(LONG_LINE, final=True),
-    Flaw.LONG_AUTH: LONG_AUTH,
-}
-_TEXT_FLAWS = {
-    Flaw.LONG_LINE: Reply(554, "5.6.0", "The message has a line that is too long"),
-    # What stands behind such a message may be a second one, smuggled in: it is never parsed.
-    Flaw.STRAY_LINE_END: Reply(
-        550, "5.5.2", "The message has a bare CR or LF; lines end with CR LF", final=True
-    ),
-}
 #: What DATA is told in a transaction with BODY=BINARYMIME (RFC 3030, 3).
 _BINARY_BY_BDAT = Reply(503, "5.5.1", "A binary message comes by BDAT")
 #: What is sent behind STARTTLS in clear may be anybody's: it is never read, and not forgiven.
@@ -169,7 +148,7 @@ class ServerProtocol:
         if self.state is AUTH and not isinstance(line, Flaw):
             self._pending = AuthResponse(line.decode("latin-1"))
             return self._pending
-        command = Malformed(_LINE_FLAWS[line]) if isinstance(line, Flaw) else split(line)
+        command = Malformed(LINE_FLAWS[line]) if isinstance(line, Flaw) else split(line)
         if isinstance(command, Malformed):
             self._pending = command
         elif self._verbatim:
@@ -300,5 +279,5 @@ class ServerProtocol:
         self._pending = self._at_end
         if flaw:
             whole = isinstance(self._at_end, EndOfData)
-            self._pending = Spoiled(_TEXT_FLAWS[flaw], whole=whole)
+            self._pending = Spoiled(TEXT_FLAWS[flaw], whole=whole)
         return self._pending

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatepost.config import Config, Dns, Listen
+from gatepost.config import CertificateFiles, Config, Dns, Listen, TlsSettings
 from gatepost.hooks.loader import Option, options_of
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
@@ -16,11 +16,13 @@ explains how the parts work together, and [Plugins](plugins.md) has the options 
 """
 
 #: Fields of Config that are tables of the file, or stand for the file itself.
-_NO_KEYS = frozenset({"listen", "limits", "dns", "plugins", "directory"})
+_NO_KEYS = frozenset({"listen", "limits", "dns", "tls", "plugins", "directory"})
 
 _TABLES = {
     "[[listen]]": (Listen, "One table for each socket where clients may connect."),
     "[limits]": (Limits, "How much one client may ask for.  What is left out has its default."),
+    "[tls]": (TlsSettings, "The certificates, and which TLS is spoken."),
+    "[[tls.certificates]]": (CertificateFiles, "One table for each further certificate."),
     "[dns]": (Dns, "Whom plugins ask for names."),
     "[[plugin]]": (
         Placement,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from ipaddress import ip_network
 from typing import Protocol
 
 from gatepost.limits import Limits
 from gatepost.reply import Reply
 from gatepost.server.outbox import Outbox
+from gatepost.server.tally import Tally
 
 #: Seconds between two looks at the clocks of all connections.
 SWEEP_INTERVAL = 1.0
@@ -17,6 +20,10 @@ SWEEP_INTERVAL = 1.0
 SHUTTING_DOWN = Reply(421, "4.3.2", "The server is going down", final=True)
 TOO_MANY = Reply(421, "4.7.0", "Too many connections", final=True)
 TOO_MANY_FROM_YOU = Reply(421, "4.7.0", "Too many connections from your address", final=True)
+TOO_OFTEN = Reply(421, "4.7.0", "You connect too often", final=True)
+
+#: What all connections are counted under.
+_ALL = "connections"
 
 
 class Timed(Protocol):
@@ -33,17 +40,26 @@ class Timed(Protocol):
 
 
 class Connections:
-    """The open connections of one process.
+    """The open connections of one process; how many there may be is counted with the others.
 
     One look at all of them each second costs less than a timer for each, in time and in memory.
     """
 
-    def __init__(self, limits: Limits, outbox: Outbox | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        outbox: Outbox | None = None,
+        tally: Tally | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.taken = 0  #: connections that were let in so far
+        self._tally = tally or Tally.private()
+        self._clock = clock
         self.outbox = outbox or Outbox()  #: through which their replies go
         self.admits = True  #: whether anybody is let in at all
         self._limits = limits
         self._open: dict[Timed, str] = {}
-        self._from_address: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -57,22 +73,29 @@ class Connections:
         """Let a client in, or say why not; `address` is empty for Unix sockets."""
         if not self.admits:
             return SHUTTING_DOWN
-        if len(self._open) >= self._limits.connections:
+        limits, tally = self._limits, self._tally
+        network = _network(address, limits.ipv4_prefix, limits.ipv6_prefix) if address else ""
+        if network and limits.connection_rate and self._comes_too_often(network):
+            return TOO_OFTEN
+        if tally.raise_(_ALL) > limits.connections:
+            tally.lower(_ALL)
             return TOO_MANY
-        if address and self._from_address[address] >= self._limits.connections_per_address:
+        if network and tally.raise_(network) > limits.connections_per_address:
+            tally.lower(network)
+            tally.lower(_ALL)
             return TOO_MANY_FROM_YOU
-        self._open[connection] = address
-        self._from_address[address] += 1
+        self._open[connection] = network
+        self.taken += 1
         self._empty.clear()
         return None
 
     def leave(self, connection: Timed) -> None:
         """Forget a connection; harmless for one that was never admitted."""
-        address = self._open.pop(connection, None)
-        if address is not None:
-            self._from_address[address] -= 1
-            if not self._from_address[address]:
-                del self._from_address[address]
+        network = self._open.pop(connection, None)
+        if network is not None:
+            self._tally.lower(_ALL)
+            if network:
+                self._tally.lower(network)
             if not self._open:
                 self._empty.set()
 
@@ -95,3 +118,14 @@ class Connections:
         """Hang up on all."""
         for connection in self:
             connection.abort()
+
+    def _comes_too_often(self, network: str) -> bool:
+        minute = int(self._clock() // 60)
+        return self._tally.raise_(f"{minute} {network}", 120) > self._limits.connection_rate
+
+
+@lru_cache(maxsize=4096)
+def _network(address: str, ipv4_prefix: int, ipv6_prefix: int) -> str:
+    """What counts as one client: an address, or the network around it."""
+    prefix = ipv6_prefix if ":" in address else ipv4_prefix
+    return str(ip_network((address, prefix), strict=False))

@@ -50,10 +50,13 @@ class Listener:
     _port: int = 0  #: the one that the system chose
     _file: os.stat_result | None = None  #: the Unix socket that was made
 
-    async def open(self) -> None:
-        """Begin to take clients in.  Raises CannotListen where the address cannot be had."""
+    async def open(self, bound: socket.socket | None = None) -> None:
+        """Begin to take clients in, on a socket that somebody has bound already or on a new one.
+
+        Raises CannotListen where the address cannot be had.
+        """
         try:
-            await self._open()
+            await self._open(bound)
         except OSError as error:
             raise CannotListen(self.listen, error) from error
 
@@ -91,11 +94,16 @@ class Listener:
         assert self.certificates is not None, "a listener without certificates offers no TLS"
         return TlsChannel(self.certificates.context())
 
-    async def _open(self) -> None:
+    async def _open(self, bound: socket.socket | None) -> None:
         loop = asyncio.get_running_loop()
         where, new = self.listen.socket_address, self._new_connection
-        if where.path is not None:
-            _check_that_nobody_has(where.path)
+        if bound is not None and where.path is not None:
+            self._server = await loop.create_unix_server(new, sock=bound, backlog=BACKLOG)
+        elif bound is not None:
+            self._server = await loop.create_server(new, sock=bound, backlog=BACKLOG)
+            self._port = bound.getsockname()[1]
+        elif where.path is not None:
+            check_that_nobody_has(where.path)
             path = os.fspath(where.path)
             self._server = await loop.create_unix_server(new, path, backlog=BACKLOG)
             self._file = where.path.lstat()
@@ -110,7 +118,7 @@ class Listener:
         return Connection(self, clock)
 
 
-def _check_that_nobody_has(path: Path) -> None:
+def check_that_nobody_has(path: Path) -> None:
     """Raise OSError where a path is taken; a socket that was left behind is not.
 
     The event loop removes whatever socket is in its way, also that of a server at work.

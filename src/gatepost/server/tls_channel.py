@@ -99,7 +99,7 @@ class TlsChannel:
         left = memoryview(octets)
         while left and not self._said_all:
             try:
-                left = left[self._object.write(left) :]  # a record takes 16 KiB
+                left = left[self._object.write(left) :]
             except ssl.SSLError as error:
                 raise self._failure(reason_of(error)) from error
 

@@ -1,0 +1,22 @@
+"""The server that runs with a configuration: how a command asks it something."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from gatepost.cli.complaint import complain
+from gatepost.config.reader import state_directory
+from gatepost.processes.control import NobodyThere, ask
+
+
+def ask_running(config_file: Path, say: str) -> dict[str, Any]:
+    """What the server answers; where none runs, the command ends with a complaint.
+
+    The configuration need not be sound, or nobody could be asked to go on with a better one.
+    """
+    try:
+        return asyncio.run(ask(state_directory(config_file), say))
+    except NobodyThere as error:
+        complain(str(error))

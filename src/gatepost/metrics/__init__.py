@@ -1,0 +1,1 @@
+"""Metrics: what the server does in figures, for Prometheus and OpenTelemetry."""

@@ -1,0 +1,50 @@
+"""Channel: what the supervisor and a worker tell each other, one JSON object a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+#: What is told: a verb under `say`, and what goes with it.
+Told: TypeAlias = dict[str, Any]
+
+#: Octets of one message.
+MESSAGE_LIMIT = 16 * 1024 * 1024
+
+
+class Channel:
+    """One end of a connected pair of sockets, or of a connection to the control socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> Channel:
+        """A channel over a connected socket."""
+        return cls(*await asyncio.open_unix_connection(sock=end, limit=MESSAGE_LIMIT))
+
+    def tell(self, say: str, **more: Any) -> None:
+        """Tell the other side; if it is gone, nobody hears it."""
+        with suppress(OSError, RuntimeError):
+            self._writer.write(json.dumps({"say": say, **more}).encode() + b"\n")
+
+    async def hear(self) -> Told | None:
+        """What the other side tells next; None when it is gone, or talks nonsense."""
+        try:
+            line = await self._reader.readline()
+            told = json.loads(line) if line else None
+        except (OSError, ValueError):
+            return None
+        return told if isinstance(told, dict) and "say" in told else None
+
+    async def close(self) -> None:
+        """Say no more, when everything is said."""
+        with suppress(OSError):
+            await self._writer.drain()
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()

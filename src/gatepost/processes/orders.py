@@ -1,0 +1,55 @@
+"""Orders: what a worker is started with; it inherits the descriptors that they name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+#: The variable of the environment in which they stand.
+VARIABLE = "GATEPOST_WORKER"
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What one worker has to know."""
+
+    path: str  #: of the configuration, for its relative paths and for complaints
+    text: int  #: descriptor: the configuration as it was checked
+    sockets: tuple[int, ...]  #: descriptors, in the order of the listeners
+    channel: int  #: descriptor: to the supervisor
+    tally: int  #: descriptor: memory that all workers share
+    region: int  #: which part of that memory is this worker's
+    seed: str  #: of `Site`, in hexadecimal digits
+    quiet: bool  #: log warnings and errors only
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Orders:
+        """The orders of this process.  Raises KeyError where it has none."""
+        told = json.loads(environment[VARIABLE])
+        return cls(**told | {"sockets": tuple(told["sockets"])})
+
+    def in_environment(self) -> dict[str, str]:
+        """The environment of a worker with these orders."""
+        return {**os.environ, VARIABLE: json.dumps(asdict(self))}
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All that the worker inherits."""
+        return (self.text, *self.sockets, self.channel, self.tally)
+
+    def configuration(self) -> tuple[str, Path]:
+        """The text of the configuration, and where it stands or stood."""
+        with open(os.dup(self.text), "rb") as file:
+            file.seek(0)
+            return file.read().decode("utf-8-sig"), Path(self.path)
+
+
+def text_in_memory(text: str) -> int:
+    """A descriptor of memory that holds a text, to be inherited."""
+    descriptor = os.memfd_create("gatepost-configuration", 0)
+    with open(os.dup(descriptor), "wb") as file:
+        file.write(text.encode())
+    return descriptor

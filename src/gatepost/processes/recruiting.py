@@ -1,0 +1,68 @@
+"""Recruiting: what new workers are given, and what those that have gone leave behind."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from gatepost.processes.orders import Orders, text_in_memory
+from gatepost.processes.worker_process import WorkerProcess
+from gatepost.server.tally import REGIONS, Tally, shared_memory
+
+
+class Recruiting:
+    """Starts workers, each with a part of the memory that all share to count together."""
+
+    def __init__(self, config_file: Path, *, seed: str, quiet: bool) -> None:
+        self._path = str(config_file.absolute())
+        self._seed = seed
+        self._quiet = quiet
+        self._tally = shared_memory()
+        self._memory = mmap.mmap(self._tally, 0)
+        self._free = set(range(REGIONS))
+
+    async def new_worker(self, text: str, sockets: Sequence[socket.socket]) -> WorkerProcess:
+        """Start a worker with the text of a configuration.  Raises OSError."""
+        if not self._free:
+            raise OSError(errno.EAGAIN, f"no more than {REGIONS} workers can run at a time")
+        region = min(self._free)
+        Tally(self._memory, region).enter()
+        self._free.discard(region)
+        ours, theirs = socket.socketpair()
+        configuration = text_in_memory(text)
+        orders = Orders(
+            path=self._path,
+            text=configuration,
+            sockets=tuple(one.fileno() for one in sockets),
+            channel=theirs.fileno(),
+            tally=self._tally,
+            region=region,
+            seed=self._seed,
+            quiet=self._quiet,
+        )
+        try:
+            return await WorkerProcess.start(orders, ours)
+        except OSError:
+            ours.close()
+            self._leave(region)
+            raise
+        finally:
+            theirs.close()
+            os.close(configuration)
+
+    def gone(self, worker: WorkerProcess) -> None:
+        """A worker has ended: what it had counted counts no more."""
+        self._leave(worker.region)
+
+    def close(self) -> None:
+        """No more workers are wanted."""
+        self._memory.close()
+        os.close(self._tally)
+
+    def _leave(self, region: int) -> None:
+        Tally(self._memory, region).leave()
+        self._free.add(region)
