@@ -63,19 +63,17 @@ class Gate:
         tally: Tally | None = None,
         seed: bytes = b"",
     ) -> None:
-        limits = limits or Limits()
         self.site = Site(
             hostname or own_hostname(),
             directory or Path.cwd(),
-            limits,
+            limits or Limits(),
             authserv_id=authserv_id,
             seed=seed or token_bytes(32),
             dns_servers=dns_servers,
         )
-        tally = tally or Tally.private()
-        guesses = Guesses(tally)
+        self.connections = Connections(self.site.limits, tally=tally)
+        guesses = Guesses(self.connections.tally)
         certificates = Certificates(tls) if tls is not None else None
-        self.connections = Connections(limits, tally=tally)
         self.chain = Chain(_with_journal(map(placed, plugins)))
         self.listeners = tuple(
             Listener(

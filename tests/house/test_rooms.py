@@ -26,11 +26,13 @@ CATCHING = {
     "hooks/chain.py": "a plugin's hook",
     "hooks/finder.py": "a plugin's module",
     "hooks/loader.py": "a plugin's constructor",
-    "cli/serve.py": "a plugin's startup",
     "cli/stdio.py": "a plugin's startup",
     "cli/trial.py": "a plugin's startup",
     "server/connection.py": "the end of a connection",
     "app.py": "a start that failed: what had begun is ended, and the exception goes on",
+    "processes/generation.py": "a start that failed: what had begun is ended",
+    "processes/supervisor.py": "a start that failed: what had begun is ended",
+    "processes/worker.py": "a plugin's startup",
 }
 #: Files that import something inside a function, each with its reason.
 IMPORTING_LATE = {

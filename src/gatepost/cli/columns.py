@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatepost.cli.visible import visible
+from gatepost.visible import visible
 
 #: Blanks between two columns.
 _GAP = 2

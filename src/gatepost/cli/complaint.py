@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from gatepost.cli.visible import visible
+from gatepost.visible import visible
 
 
 def complain(*complaints: str) -> NoReturn:

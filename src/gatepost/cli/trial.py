@@ -24,7 +24,7 @@ from gatepost.cli.configuration import (
 from gatepost.cli.log_lines import log_to
 from gatepost.cli.rehearsal import Fate, Letter, Rehearsal
 from gatepost.cli.undelivered import undelivered
-from gatepost.cli.visible import visible
+from gatepost.visible import visible
 from gatepost.config import Config, ConfigError, Listen
 from gatepost.hooks.chain import Chain
 from gatepost.server.conversation import Conversation

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gatepost.cli.configuration import NEEDED, first_domain
-from gatepost.cli.visible import visible
+from gatepost.visible import visible
 from gatepost.config import Config, SocketAddress
 from gatepost.hooks.chain import Chain
 from gatepost.plugins.queue.maildir import Maildir

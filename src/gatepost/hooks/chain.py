@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
 from time import perf_counter
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from gatepost.address import Address
 from gatepost.each import Each
@@ -20,6 +20,7 @@ from gatepost.trail import Decision
 from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 T = TypeVar("T")
+Method: TypeAlias = Callable[..., Any]
 log = logging.getLogger(__name__)
 
 #: What it means that a plugin raised an exception, took too long or answered nonsense: it never
@@ -42,23 +43,37 @@ class Chain:
     """Plugins in order, ready to be asked.
 
     Whatever a plugin raises is caught here, where it is called, and nowhere further out.
+
+    `observe` may put something around the methods that are called: it is given the hook, the name
+    of the plugin and the method, and returns what is to be called instead.
     """
 
-    def __init__(self, plugins: Iterable[tuple[Plugin, Placement]]) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[tuple[Plugin, Placement]],
+        *,
+        observe: Callable[[str, str, Method], Method] | None = None,
+    ) -> None:
         self._plugins = tuple(plugins)
+        self._observe = observe
         #: who is asked on each hook, in order
         self.turns: Mapping[str, tuple[Turn, ...]] = {
             hook: tuple(turn for pair in self._plugins for turn in turns_of(*pair, hook))
             for hook in HOOKS
         }
+        if observe is not None:
+            for hook, turns in self.turns.items():
+                for turn in turns:
+                    turn.method = observe(hook, turn.name, turn.method)
 
     def on(self, listener: str) -> Chain:
         """The chain without the plugins that are not to be asked on a listener."""
-        return Chain(
+        plugins = (
             (plugin, placement)
             for plugin, placement in self._plugins
             if not placement.listeners or listener in placement.listeners
         )
+        return Chain(plugins, observe=self._observe)
 
     @overload
     async def ask(  # type: ignore[overload-overlap]  # only the names of these two hooks matter

@@ -54,7 +54,7 @@ class Connections:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.taken = 0  #: connections that were let in so far
-        self._tally = tally or Tally.private()
+        self.tally = tally or Tally.private()  #: what is counted with other processes
         self._clock = clock
         self.outbox = outbox or Outbox()  #: through which their replies go
         self.admits = True  #: whether anybody is let in at all
@@ -73,7 +73,7 @@ class Connections:
         """Let a client in, or say why not; `address` is empty for Unix sockets."""
         if not self.admits:
             return SHUTTING_DOWN
-        limits, tally = self._limits, self._tally
+        limits, tally = self._limits, self.tally
         network = _network(address, limits.ipv4_prefix, limits.ipv6_prefix) if address else ""
         if network and limits.connection_rate and self._comes_too_often(network):
             return TOO_OFTEN
@@ -93,9 +93,9 @@ class Connections:
         """Forget a connection; harmless for one that was never admitted."""
         network = self._open.pop(connection, None)
         if network is not None:
-            self._tally.lower(_ALL)
+            self.tally.lower(_ALL)
             if network:
-                self._tally.lower(network)
+                self.tally.lower(network)
             if not self._open:
                 self._empty.set()
 
@@ -121,7 +121,7 @@ class Connections:
 
     def _comes_too_often(self, network: str) -> bool:
         minute = int(self._clock() // 60)
-        return self._tally.raise_(f"{minute} {network}", 120) > self._limits.connection_rate
+        return self.tally.raise_(f"{minute} {network}", 120) > self._limits.connection_rate
 
 
 @lru_cache(maxsize=4096)

@@ -50,12 +50,12 @@ _ESCAPES = {"0": "\0", "1": "\x01", "t": "\t", "r": "\r", "n": "\n"}
 class AuthDovecot(Plugin):
     """Ask Dovecot, in its own protocol, who may log in.
 
-    Give Dovecot's `service auth` a `unix_listener` that the server's user may open.  One connection
-    is for all clients, and is made anew when it is lost.  While Dovecot cannot be reached, or does
-    not answer within `wait` seconds, clients are to try again later.  Dovecot delays what it
-    refuses, by 17 seconds at most, and `wait` must be more than that.  It is told `service=smtp`,
-    the addresses and ports of both ends, and whether there is TLS.  Over `host:port`, passwords and
-    tokens go in clear.
+    `use = "auth_dovecot"` asks the usual socket.  Give Dovecot's `service auth` a `unix_listener`
+    that the server's user may open.  One connection is for all clients, and is made anew when it is
+    lost.  While Dovecot cannot be reached, or does not answer within `wait` seconds, clients are to
+    try again later.  Dovecot delays what it refuses, by 17 seconds at most, and `wait` must be more
+    than that.  It is told `service=smtp`, both ends' addresses, and whether there is TLS.  Over
+    `host:port`, passwords and tokens go in clear.
 
     The plugin answers for passwords, and for tokens where Dovecot's `auth_mechanisms` have
     `oauthbearer` or `xoauth2` among them.  The user's name is what Dovecot makes of it.  A user

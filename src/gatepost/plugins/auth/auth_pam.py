@@ -62,6 +62,8 @@ class AuthPam(Plugin):
         auth     required  pam_unix.so nodelay
         account  required  pam_unix.so
 
+    The configuration then only says `use = "auth_pam"`.
+
     Some modules need root: `pam_unix` checks the passwords of others for nobody else.  `nodelay`
     matters, for a module that waits before it refuses somebody keeps one of `at_once` threads busy
     meanwhile.  What is beyond them waits, and at most 100 do.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.cli.visible import visible
+from gatepost.visible import visible
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""The log as a program reads it: one JSON object an event, each on a line of its own."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+import msgspec
+
+from gatepost.log.record import completed, fields_of, whole_text
+from gatepost.visible import visible
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class JsonLines(logging.Formatter):
+    r"""Writes an event as an object with `time` (RFC 3339, UTC), `level`, `logger` and `text`.
+
+    What else is known stands beside them: `session`, `message`, `event` and the event's fields.  A
+    line is printable: what is not stands there as `\u001b`, in a string of JSON.  `text` is the line
+    that a person would read, in which control characters are spelled out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = -1  # of which `_told` tells
+        self._told = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one event, without its line end."""
+        record = completed(record)
+        head: dict[str, object] = {
+            "time": self._at(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "text": visible(whole_text(record)),
+        }
+        line = _encoded(head | fields_of(record) | head)
+        if line.isprintable():
+            return line
+        return "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
+
+    def _at(self, moment: float) -> str:
+        second = int(moment)
+        if second != self._second:
+            self._second = second
+            self._told = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._told}.{int(moment * 1000) % 1000:03d}Z"
+
+
+def _encoded(facts: dict[str, object]) -> str:
+    try:
+        return _encode(facts).decode()
+    except UnicodeEncodeError:
+        return _encode(_without_surrogates(facts)).decode()
+
+
+def _without_surrogates(value: object) -> object:
+    r"""The value with `\udcff` spelled out wherever it stands in a string: JSON has no room for it."""
+    if isinstance(value, str):
+        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(it) for key, it in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_without_surrogates(item) for item in value]
+    return value
+
+
+def _escaped(letter: str) -> str:
+    """A character as JSON escapes it (RFC 8259, 7)."""
+    units = letter.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start:start + 4]}" for start in range(0, len(units), 4))

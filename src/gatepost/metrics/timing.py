@@ -1,0 +1,51 @@
+"""How long plugins take on their hooks, with what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from time import perf_counter
+from typing import Any, TypeVar
+
+from gatepost.each import Each
+from gatepost.hooks.chain import Method
+from gatepost.metrics.figures import Figures
+from gatepost.metrics.table import HOOK_SECONDS
+from gatepost.verdict import Accept, Defer, Deny
+
+T = TypeVar("T")
+Observe = Callable[[float], None]
+
+#: What most hooks return that have not waited; to ask whether it can be awaited takes longer.
+_AT_ONCE = frozenset({type(None), Accept, Deny, Defer, Each, str, tuple, int})
+
+
+def timing(figures: Figures) -> Callable[[str, str, Method], Method]:
+    """What a chain is to put around its plugins' methods, so that their seconds are measured."""
+
+    def around(hook: str, plugin: str, method: Method) -> Method:
+        return _timed(method, figures[HOOK_SECONDS].observer(hook, plugin))
+
+    return around
+
+
+def _timed(method: Method, observe: Observe) -> Method:
+    def asked(*arguments: Any) -> Any:
+        started = perf_counter()
+        waits = False
+        try:
+            answer = method(*arguments)
+            waits = type(answer) not in _AT_ONCE and isawaitable(answer)
+        finally:
+            if not waits:
+                observe(perf_counter() - started)
+        return _waited(answer, started, observe) if waits else answer
+
+    return asked
+
+
+async def _waited(answer: Awaitable[T], started: float, observe: Observe) -> T:
+    try:
+        return await answer
+    finally:  # also when its time is over, or the client is gone
+        observe(perf_counter() - started)
