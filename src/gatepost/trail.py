@@ -50,14 +50,17 @@ class Result:
 class Trail:
     """Decisions and results of one session, `TRAIL_LIMIT` of them."""
 
-    __slots__ = ("_entries", "dropped")
+    __slots__ = ("_entries", "_told", "dropped")
 
     def __init__(self) -> None:
         self._entries: list[Decision | Result] = []
+        self._told: tuple[Result, ...] = ()  #: the results of a method
         self.dropped = 0  #: how many entries did not fit
 
     def add(self, entry: Decision | Result) -> None:
         """Put an entry at the end."""
+        if type(entry) is Result and entry.method:
+            self._told = (*self._told, entry)
         if len(self._entries) >= TRAIL_LIMIT:
             self._make_room(entry.message)
         if len(self._entries) < TRAIL_LIMIT:
@@ -65,14 +68,16 @@ class Trail:
         else:
             self.dropped += 1
 
-    def results_for(self, message: int) -> list[Result]:
-        """The results that concern one message: its own, and those of the session."""
-        return [result for result in self.results if result.message in (0, message)]
+    def told_of(self, message: int) -> tuple[Result, ...]:
+        """The results of methods that concern one message: its own, and those of the session."""
+        if not self._told:
+            return ()
+        self._told = tuple(one for one in self._told if one.message in (0, message))
+        return self._told
 
     def disown(self) -> None:
         """The client is another one: what was found out so far goes into no message of it."""
-        for result in self.results:
-            result.method = ""
+        self._told = ()
 
     def __iter__(self) -> Iterator[Decision | Result]:
         return iter(self._entries)

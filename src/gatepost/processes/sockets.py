@@ -18,11 +18,11 @@ FIRST_DESCRIPTOR = 3
 
 
 class Sockets:
-    """The bound sockets of one server, by the address that the configuration names."""
+    """The bound sockets of one server."""
 
     def __init__(self, inherited: Iterable[socket.socket] = ()) -> None:
         self._open: dict[str, socket.socket] = {}
-        self._files: dict[str, os.stat_result] = {}  #: Unix sockets that were made here
+        self._files: dict[str, tuple[Path, os.stat_result]] = {}  #: Unix sockets made here
         self._inherited = {_name_of(one): one for one in inherited}
 
     def bind(self, listens: Iterable[Listen]) -> list[socket.socket]:
@@ -37,32 +37,33 @@ class Sockets:
         where = listen.socket_address
         if not where.is_any_port:
             return where
-        return where._replace(port=self._open[listen.address].getsockname()[1])
+        return where._replace(port=self._open[_key(listen)].getsockname()[1])
 
     def keep_only(self, listens: Iterable[Listen]) -> None:
         """Close the sockets that no listener of these names."""
-        for address in self._open.keys() - {listen.address for listen in listens}:
-            self._close(address)
+        for key in self._open.keys() - {_key(listen) for listen in listens}:
+            self._close(key)
 
     def close(self) -> None:
         """Close all of them."""
-        for address in tuple(self._open):
-            self._close(address)
+        for key in tuple(self._open):
+            self._close(key)
 
     def _bound(self, listen: Listen) -> socket.socket:
-        if listen.address not in self._open:
+        key = _key(listen)
+        if key not in self._open:
             try:
-                self._open[listen.address] = self._new(listen)
+                self._open[key] = self._new(listen)
             except OSError as error:
                 raise CannotListen(listen, error) from error
-        return self._open[listen.address]
+        return self._open[key]
 
     def _new(self, listen: Listen) -> socket.socket:
         where = listen.socket_address
         if (inherited := self._inherited.pop(str(where), None)) is not None:
             return inherited
         if where.path is not None:
-            return self._new_unix(listen.address, where.path)
+            return self._new_unix(_key(listen), where.path)
         family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
         new = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -77,7 +78,7 @@ class Sockets:
         new.setblocking(False)
         return new
 
-    def _new_unix(self, address: str, path: Path) -> socket.socket:
+    def _new_unix(self, key: str, path: Path) -> socket.socket:
         check_that_nobody_has(path)
         with suppress(FileNotFoundError):
             path.unlink()
@@ -89,14 +90,13 @@ class Sockets:
             new.close()
             raise
         new.setblocking(False)
-        self._files[address] = path.lstat()
+        self._files[key] = (path, path.lstat())
         return new
 
-    def _close(self, address: str) -> None:
-        self._open.pop(address).close()
-        path = SocketAddress.parse(address).path
-        file = self._files.pop(address, None)
-        if path is not None and file is not None:
+    def _close(self, key: str) -> None:
+        self._open.pop(key).close()
+        if key in self._files:
+            path, file = self._files.pop(key)
             with suppress(OSError):
                 if os.path.samestat(path.lstat(), file):  # else somebody has put another there
                     path.unlink()
@@ -127,3 +127,10 @@ def _name_of(one: socket.socket) -> str:
     if isinstance(name, tuple):
         return str(SocketAddress(str(name[0]), int(name[1])))
     return f"unix:{os.fsdecode(name)}"
+
+
+def _key(listen: Listen) -> str:
+    """What a socket is known by; several listeners may leave the choice of a port to the system."""
+    if listen.socket_address.is_any_port:
+        return f"{listen.address} for {listen.name}"
+    return listen.address

@@ -110,7 +110,8 @@ class ServerProtocol:
 
     def offer(self, extensions: frozenset[str]) -> None:
         """Put extensions in force, by their keywords, in place of those before."""
-        self._context = self._context._replace(offered=extensions)
+        _, early, lmtp, utf8 = self._context
+        self._context = Context(extensions, early, lmtp, utf8)
         self.input.takes_auth = "AUTH" in extensions
 
     def offer_early(self, extensions: frozenset[str]) -> None:
@@ -249,7 +250,8 @@ class ServerProtocol:
 
     def _ask_for_utf8(self, utf8: bool) -> None:
         if self._context.utf8 is not utf8:
-            self._context = self._context._replace(utf8=utf8)
+            offered, early, lmtp, _ = self._context
+            self._context = Context(offered, early, lmtp, utf8)
 
     def _begin_chunk(self, event: Bdat) -> None:
         self._reader = ChunkReader(event.size)

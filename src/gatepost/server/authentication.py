@@ -81,11 +81,6 @@ class Authentication:
         self._outcome: tuple[Credentials, Verdict] | None = None  #: what the plugins have said
         self._initial: bytes | None = None  #: a response that was sent before it was asked for
 
-    @property
-    def is_possible(self) -> bool:
-        """Whether any plugin can check credentials."""
-        return bool(self._chain.turns["mechanisms"])
-
     async def offered(self) -> tuple[str, ...]:
         """The mechanisms that the client may choose from now, the strongest first."""
         names = await self._answerable()

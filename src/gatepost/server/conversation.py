@@ -56,6 +56,8 @@ BATCH = 100
 
 #: A listener that asks for nothing: what those have in mind who name none.
 _ORDINARY = Listen("127.0.0.1:0")
+#: Those who have failed to authenticate elsewhere than on a listener.
+_GUESSES = Guesses()
 
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages on one connection", final=True)
 
@@ -110,7 +112,7 @@ class Conversation:
             site,
             protocol=self._protocol,
             listen=listen,
-            guesses=guesses or Guesses(),
+            guesses=guesses or _GUESSES,
         )
         self._courtesies = Courtesies(session, chain, site, self._protocol, standing=self._standing)
         self._reception: Reception | None = None

@@ -33,6 +33,7 @@ class Standing:
     __slots__ = (
         "_authentication",
         "_chain",
+        "_circumstances",
         "_listen",
         "_protocol",
         "_session",
@@ -56,9 +57,12 @@ class Standing:
         self._protocol = protocol
         self._unoffered: frozenset[str] = frozenset()
         self._trust = _trust(listen, session)  # of who it is now, whoever it will say it is
-        self._authentication = Authentication(
-            session, chain, site, guesses, without_tls=listen.auth_without_tls
-        )
+        self._circumstances: list[Circumstance] = []
+        self._authentication: Authentication | None = None
+        if chain.turns["mechanisms"]:  # else nobody could check anything
+            self._authentication = Authentication(
+                session, chain, site, guesses, without_tls=listen.auth_without_tls
+            )
         if listen.tls == "starttls" and session.tls is None:
             protocol.offer_early(_STARTTLS)  # some clients, like gsasl, do not greet before
         self._review()
@@ -66,13 +70,15 @@ class Standing:
     async def capabilities(self) -> tuple[str, ...]:
         """The lines of the EHLO reply that depend on who the client is."""
         session, listen = self._session, self._listen
+        if listen.tls == "off" and self._authentication is None and not self._trust:
+            return ()
         lines: list[str] = []
         unoffered: set[str] = set()
         if listen.tls == "starttls" and session.tls is None and not self._auth_is_done:
             lines.append("STARTTLS")
         elif listen.tls != "off":
             unoffered.add("STARTTLS")
-        if self._authentication.is_possible:
+        if self._authentication is not None:
             mechanisms = () if session.user else await self._authentication.offered()
             if mechanisms:
                 lines.append(" ".join(("AUTH", *mechanisms)))
@@ -114,12 +120,14 @@ class Standing:
 
     async def auth(self, event: Auth) -> Reply:
         """The client begins to show who it is."""
+        assert self._authentication is not None, "AUTH is in force where it is possible"
         reply = await self._authentication.begin(event)
         self._review()
         return reply
 
     async def auth_response(self, event: AuthResponse) -> Reply:
         """The client goes on to show who it is."""
+        assert self._authentication is not None, "AUTH is in force where it is possible"
         reply = await self._authentication.respond(event)
         self._review()
         return reply
@@ -154,11 +162,15 @@ class Standing:
             circumstances.append(Circumstance.NO_XCLIENT)
         if self._trust.get(_XFORWARD) is False:
             circumstances.append(Circumstance.NO_XFORWARD)
-        self._protocol.forbid(circumstances)
+        if circumstances != self._circumstances:
+            self._circumstances = circumstances
+            self._protocol.forbid(circumstances)
 
 
 def _trust(listen: Listen, session: Session) -> dict[str, bool]:
     """Whether the client's XCLIENT and XFORWARD are believed, where anybody's are."""
+    if not (listen.xclient_from or listen.xforward_from):
+        return {}
     return {
         line: covers(networks, session.client, session.server)
         for line, networks in ((_XCLIENT, listen.xclient_from), (_XFORWARD, listen.xforward_from))

@@ -40,8 +40,8 @@ def remove_forged_results(transaction: Transaction, site: Site) -> None:
 def add_results(transaction: Transaction, site: Site) -> None:
     """Say on top of the message what was found out about it (RFC 8601)."""
     if service := _service(site):
-        results = transaction.session.trail.results_for(transaction.number)
-        value = authentication_results(service, results)
+        results = transaction.session.trail.told_of(transaction.number)
+        value = authentication_results(service, results) if results else f"{service}; none"
         transaction.message.headers.prepend("Authentication-Results", value)
 
 

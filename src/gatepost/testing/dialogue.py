@@ -12,6 +12,7 @@ from gatepost.hooks.placement import Placement, placed
 from gatepost.limits import Limits
 from gatepost.plugin import Plugin
 from gatepost.server.conversation import Conversation
+from gatepost.server.guesses import Guesses
 from gatepost.session import Endpoint, Session
 from gatepost.site import Site
 from gatepost.testing.samples import A_TLS, MX
@@ -62,7 +63,9 @@ async def converse(
     chain = Chain(map(placed, plugins)).on(listen.name)
     site = Site(hostname, directory or Path.cwd(), limits)
     session = _session(listen, client, tls=tls, user=user)
-    conversation = Conversation(session, chain, site, listen=listen, repair=repair)
+    conversation = Conversation(
+        session, chain, site, listen=listen, guesses=Guesses(), repair=repair
+    )
     await chain.start(site)
     try:
         await _Exchange(conversation).hold(steps)
