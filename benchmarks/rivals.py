@@ -18,9 +18,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 CONFIGURATION = """
 hostname = "mx.example"
-
+state = "{state}"
+workers = 1
+{tls}
 [[listen]]
 address = "127.0.0.1:{port}"
+{listen}
 
 [limits]
 messages = 1_000_000_000
@@ -52,30 +55,43 @@ class Server:
     pid: int
 
     def cpu_seconds(self) -> float:
-        """User and system seconds that it has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """User and system seconds that its processes have used so far."""
+        return sum(map(_cpu_seconds, self._processes()))
 
     def memory(self) -> int:
-        """Its proportional set size in KiB."""
-        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-        raise RuntimeError("the kernel does not tell the proportional set size")
+        """Proportional set size of its processes in KiB."""
+        return sum(map(_memory, self._processes()))
+
+    def _processes(self) -> list[int]:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [self.pid, *map(int, children)]
 
 
-def _free_port() -> int:
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise RuntimeError("the kernel does not tell the proportional set size")
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _await_banner(port: int) -> None:
+def _await_banner(port: int, banner: bytes) -> None:
     for _ in range(200):
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-                if client.recv(100).startswith(b"220"):
+                if not banner or client.recv(100).startswith(banner):
                     return
         except OSError:
             time.sleep(0.05)
@@ -83,12 +99,15 @@ def _await_banner(port: int) -> None:
 
 
 @contextmanager
-def _running(name: str, port: int, command: list[str]) -> Iterator[Server]:
+def running(
+    name: str, port: int, command: list[str], *, banner: bytes = b"220"
+) -> Iterator[Server]:
+    """A server that is stopped afterwards; without a banner it is enough that it listens."""
     process = subprocess.Popen(
         command, cwd=HERE.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _await_banner(port)
+        _await_banner(port, banner)
         yield Server(name, port, process.pid)
     finally:
         process.terminate()
@@ -96,35 +115,42 @@ def _running(name: str, port: int, command: list[str]) -> Iterator[Server]:
 
 
 @contextmanager
-def gatepost(directory: Path, *, idle_plugins: int = 0) -> Iterator[Server]:
-    """Gatepost with `domains` and `discard`, and perhaps plugins that have no opinion."""
-    port = _free_port()
+def gatepost(
+    directory: Path, *, idle_plugins: int = 0, tls: str = "", listen: str = ""
+) -> Iterator[Server]:
+    """Gatepost with `domains` and `discard`, and perhaps plugins that have no opinion.
+
+    `tls` is the table of that name, and `listen` what the listener's table says besides.
+    """
+    port = free_port()
     plugins = "".join(IDLE_PLUGIN.format(number=number) for number in range(idle_plugins))
-    file = directory / f"gatepost-{idle_plugins}.toml"
-    file.write_text(CONFIGURATION.format(port=port, plugins=plugins))
+    file = directory / f"gatepost-{port}.toml"
+    state = directory / f"state-{port}"
+    values = {"port": port, "plugins": plugins, "tls": tls, "listen": listen, "state": state}
+    file.write_text(CONFIGURATION.format(**values))
     name = f"gatepost, {idle_plugins} idle plugins" if idle_plugins else "gatepost"
     command = [sys.executable, "-m", "gatepost", "serve", "--quiet", "-c", str(file)]
-    with _running(name, port, command) as server:
+    with running(name, port, command, banner=b"" if "implicit" in listen else b"220") as server:
         yield server
 
 
 @contextmanager
 def smtp_sink() -> Iterator[Server]:
     """Postfix's smtp-sink: one process in C that only answers."""
-    port = _free_port()
+    port = free_port()
     program = _program("smtp-sink")
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    with _running("smtp-sink", port, [program, *user, f"127.0.0.1:{port}", "1000"]) as server:
+    with running("smtp-sink", port, [program, *user, f"127.0.0.1:{port}", "1000"]) as server:
         yield server
 
 
 @contextmanager
 def aiosmtpd() -> Iterator[Server]:
     """aiosmtpd on uvloop, with a handler that checks the domain and throws the message away."""
-    port = _free_port()
+    port = free_port()
     script = str(HERE / "aiosmtpd_server.py")
     command = [sys.executable, "-W", "ignore", script, str(port)]
-    with _running("aiosmtpd (uvloop)", port, command) as server:
+    with running("aiosmtpd (uvloop)", port, command) as server:
         yield server
 
 

@@ -7,6 +7,7 @@ import base64
 import hmac
 import logging
 import secrets
+from functools import lru_cache
 
 from gatepost.credentials import Credentials, PlainSecret, Proven, ScramKeys, Secret
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
@@ -24,6 +25,7 @@ from gatepost.protocol.sasl import (
     WrongProof,
 )
 from gatepost.protocol.sasl.exchange import Exchange
+from gatepost.protocol.sasl.external import EXTERNAL
 from gatepost.reply import LINE_LIMIT, Reply, printable
 from gatepost.server.guesses import Guesses
 from gatepost.session import Session
@@ -213,18 +215,12 @@ class Authentication:
 
     async def _answerable(self) -> tuple[str, ...]:
         """The mechanisms for which some plugin answers, whether they may be used now or not."""
-        known = frozenset(await self._chain.pass_on("mechanisms", self._session, ()))
-        return tuple(
-            name
-            for name, mechanism in MECHANISMS.items()
-            if name.removesuffix(_SUFFIX) in known and self._can_be(mechanism)
-        )
-
-    def _can_be(self, mechanism: Mechanism) -> bool:
+        known = await self._chain.pass_on("mechanisms", self._session, ())
         tls = self._session.tls
-        if mechanism.binds:
-            return tls is not None and tls.binding("tls-server-end-point") is not None
-        return mechanism.name != "EXTERNAL" or (tls is not None and tls.certificate is not None)
+        binds = tls is not None and tls.binding("tls-server-end-point") is not None
+        return _possible(
+            known, binds=binds, external=tls is not None and tls.certificate is not None
+        )
 
     def _is_exposed(self, mechanism: Mechanism) -> bool:
         """Whether others could read what the mechanism carries."""
@@ -238,6 +234,18 @@ class Authentication:
             nonce=lambda: secrets.token_urlsafe(18),
             decoy=lambda user: hmac.digest(self._site.seed, user.encode(), "sha256"),
         )
+
+
+@lru_cache(maxsize=64)
+def _possible(known: tuple[str, ...], *, binds: bool, external: bool) -> tuple[str, ...]:
+    """Those of our mechanisms that plugins know, the strongest first."""
+    return tuple(
+        name
+        for name, mechanism in MECHANISMS.items()
+        if name.removesuffix(_SUFFIX) in known
+        and (binds or not mechanism.binds)
+        and (external or name != EXTERNAL.name)
+    )
 
 
 def _derived(wanted: Derivation) -> ScramKeys:
