@@ -10,7 +10,7 @@ from typing import TextIO
 
 import click
 
-from gatepost.cli.visible import visible
+from gatepost.visible import visible
 
 #: Exceptions of one event that are explained: the last, and what it came from.
 _CAUSES = 3
