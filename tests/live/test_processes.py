@@ -297,9 +297,9 @@ def test_limits_hold_for_all_workers_together(tmp_path: Path) -> None:
                 client.close()
         server.eventually(lambda: server.status()["workers"][0]["sessions"] == 0)
         for _ in range(5):
-            client = Client(server.port, "afterwards")
-            asyncio.run(client.send(1))
-            assert not client.troubles
+            afterwards = Client(server.port, "afterwards")
+            asyncio.run(afterwards.send(1))
+            assert not afterwards.troubles
 
 
 def test_stop_lets_a_message_be_finished(tmp_path: Path) -> None:

@@ -85,12 +85,12 @@ class Proxied(asyncio.Protocol):
 
 
 def _origin(header: ProxyHeader, own: Origin) -> Origin:
-    """What the header says; a proxy that speaks for itself, as in a health check, is the client.
+    """What the header says.
 
     A client without an IP address is nobody in particular, and not one of a Unix socket of ours.
+    So is a proxy that speaks for itself (LOCAL): HAProxy says that of its Unix sockets' clients,
+    too, and what is allowed to the proxy's address is not for them.
     """
-    if header.local:
-        return own._replace(header=header)
     client = Endpoint(*header.source) if header.source else Endpoint(UNKNOWN)
     server = Endpoint(*header.destination) if header.destination else own.server
     if client.ip is None:
