@@ -55,5 +55,5 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/tools-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -c '$(TOOLS)' > $(VENV)/tools.txt
-	$(PIP) --editable '.[auth,ldap,oauth2,pam,postgres,web]' --requirement $(VENV)/tools.txt
+	$(PIP) --editable '.[auth,ldap,oauth2,otel,pam,postgres,web]' --requirement $(VENV)/tools.txt
 	@touch $@ $(VENV)/installed

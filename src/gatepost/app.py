@@ -90,13 +90,20 @@ class Gate:
         self._sweep: asyncio.TimerHandle | None = None
 
     @classmethod
-    def from_config(cls, config: Config, *, tally: Tally | None = None, seed: bytes = b"") -> Self:
-        """The server that a configuration describes.
+    def from_config(
+        cls,
+        config: Config,
+        *,
+        observers: Iterable[tuple[Plugin, Placement]] = (),
+        tally: Tally | None = None,
+        seed: bytes = b"",
+    ) -> Self:
+        """The server that a configuration describes, with `observers` before its plugins.
 
         Several processes that share a `tally` and a `seed` keep its limits together.
         """
         return cls(
-            config.plugins,
+            [*observers, *config.plugins],
             listen=config.listen,
             hostname=config.hostname,
             limits=config.limits,

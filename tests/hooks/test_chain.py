@@ -28,7 +28,7 @@ from gatepost import (
     Verdict,
     blocking,
 )
-from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
+from gatepost.hooks.chain import BROKEN, Chain, Method, PluginFailure
 from gatepost.hooks.placement import Placement
 from gatepost.testing import a_recipient, a_session, a_transaction, run
 
@@ -202,6 +202,32 @@ def test_a_chain_that_never_waits_needs_no_event_loop() -> None:
     with pytest.raises(StopIteration) as stop:
         ask.send(None)
     assert stop.value.value == NO
+
+
+# -- Being observed -------------------------------------------------------------------------------
+
+
+def test_something_may_stand_around_every_method() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def observe(hook: str, plugin: str, method: Method) -> Method:
+        def asked(*arguments: Any) -> Any:
+            seen.append((hook, plugin))
+            return method(*arguments)
+
+        return asked
+
+    parts = [(Says(), Placement("silent")), (Says(NO), Placement("spoken", listeners=("mx",)))]
+    chain = Chain(parts, observe=observe)
+    transaction = a_transaction()
+
+    def ask(chain: Chain) -> Verdict | None:
+        return run(chain.ask("mail", transaction.session, transaction, transaction.sender))
+
+    assert ask(chain) == NO
+    assert seen == [("mail", "silent"), ("mail", "spoken")]
+    assert ask(chain.on("lmtp")) is None
+    assert seen[2:] == [("mail", "silent")]
 
 
 # -- Failures -------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from gatepost.config.complaints import ConfigError
 from gatepost.config.reader import load_config, parse_config
-from gatepost.config.settings import Config, Dns, Listen, SocketAddress, own_hostname
+from gatepost.config.settings import Config, Dns, Listen, own_hostname
+from gatepost.config.socket_address import SocketAddress
 from gatepost.config.tls import CertificateFiles, TlsSettings
 
 __all__ = [

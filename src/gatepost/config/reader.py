@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gatepost.config.complaints import Complaints, ConfigError
+from gatepost.config.log import read_log
+from gatepost.config.metrics import read_metrics
+from gatepost.config.otel import read_otel
 from gatepost.config.sections import read_dns, read_limits, read_listeners, read_plugins
 from gatepost.config.settings import Config, Listen, StrayLineEnds, is_hostname, own_hostname
 from gatepost.config.tls import read_tls
+from gatepost.config.trail import read_trail
+from gatepost.hooks.loader import Loaded
 from gatepost.hooks.loader_declared import declared_options
 from gatepost.hooks.loader_values import fill, resolved_path
 
-#: The state directory of a configuration that names none.
+#: The state directory of a configuration that names none, and what is kept of decisions in there.
 STATE = "state"
+TRAIL = "trail.sqlite"
 
 _AT_LINE = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", re.S
@@ -40,6 +47,10 @@ class _File:
     state: Path | None = None
     drain: float = 60.0
     grace: float = 10.0
+    log: dict[str, object] = field(default_factory=dict)
+    trail: dict[str, object] = field(default_factory=dict)
+    metrics: dict[str, object] = field(default_factory=dict)
+    otel: dict[str, object] = field(default_factory=dict)
     tls: dict[str, object] = field(default_factory=dict)
     plugin: list[dict[str, object]] = field(default_factory=list)
 
@@ -101,6 +112,13 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
             file.listen, directory, complaints, has_certificates="tls" in table
         )
     all_sound = len(listeners) == len(file.listen)
+    plugins = read_plugins(
+        file.plugin,
+        complaints,
+        directory=directory,
+        directories=file.plugin_directories,
+        listeners=[listener.name for listener in listeners] if all_sound else [],
+    )
     return Config(
         hostname=file.hostname,
         plugin_directories=file.plugin_directories,
@@ -116,15 +134,31 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
         drain=file.drain,
         grace=file.grace,
         tls=read_tls(file.tls, directory, complaints),
-        plugins=read_plugins(
-            file.plugin,
-            complaints,
-            directory=directory,
-            directories=file.plugin_directories,
-            listeners=[listener.name for listener in listeners] if all_sound else [],
-        ),
+        **_observed(file, table, directory, complaints, plugins=plugins),
+        plugins=plugins,
         directory=directory,
     )
+
+
+def _observed(
+    file: _File,
+    table: Mapping[str, object],
+    directory: Path,
+    complaints: Complaints,
+    *,
+    plugins: tuple[Loaded, ...],
+) -> dict[str, Any]:
+    """What is written down of the server's work, and told to those who watch it."""
+    all_known = len(plugins) == len(file.plugin)
+    trail = read_trail(file.trail, directory, complaints)
+    if "trail" in table and "path" not in file.trail:
+        trail = replace(trail, path=(file.state or directory / STATE) / TRAIL)
+    return {
+        "log": read_log(file.log, directory, complaints, plugins=plugins if all_known else None),
+        "trail": trail,
+        "metrics": read_metrics(file.metrics, directory, complaints),
+        "otel": read_otel(file.otel, complaints),
+    }
 
 
 def _check(file: _File, complaints: Complaints) -> None:

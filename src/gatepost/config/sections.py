@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from gatepost.config.complaints import Complaints
-from gatepost.config.settings import UNIX, Dns, Listen, SocketAddress
+from gatepost.config.settings import Dns, Listen
+from gatepost.config.socket_address import UNIX, SocketAddress
 from gatepost.hooks.loader import Complaint, Loaded, is_name, load
 from gatepost.hooks.loader_declared import declared_options
 from gatepost.hooks.loader_values import Misfit, fill, resolved_path

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
+from gatepost.config.log import LogSettings
+from gatepost.config.metrics import MetricsSettings
+from gatepost.config.otel import OtelSettings
+from gatepost.config.socket_address import SocketAddress, is_ip
 from gatepost.config.tls import TlsSettings
+from gatepost.config.trail import TrailSettings
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
 from gatepost.networks import check_networks
@@ -17,56 +21,9 @@ from gatepost.plugin import Plugin
 
 StrayLineEnds: TypeAlias = Literal["refuse", "repair"]
 
-#: Octets of a Unix socket's path: what the kernel's `sun_path` holds without its final NUL.
-SOCKET_PATH_LIMIT = 107
-UNIX = "unix:"
-
-_HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LITERAL = re.compile(r"\[(?:IPv6:)?(?P<address>[0-9A-Fa-f.:]+)\]")
-
-
-class SocketAddress(NamedTuple):
-    """Where a socket is: an IP address and a port (0: any that is free), or a path."""
-
-    host: str = ""  #: without brackets; empty for a Unix socket
-    port: int = 0
-    path: Path | None = None  #: of a Unix socket
-
-    @classmethod
-    def parse(cls, text: str) -> SocketAddress:
-        """Read `127.0.0.1:2525`, `[::]:25` or `unix:/run/gatepost.sock`.
-
-        Raises ValueError; its text goes on where a name of the address leaves off.
-        """
-        if text.startswith(UNIX):
-            path = text.removeprefix(UNIX)
-            if not path or "\0" in path or len(path.encode()) > SOCKET_PATH_LIMIT:
-                raise ValueError(
-                    f"must have a path of 1 to {SOCKET_PATH_LIMIT} octets behind unix:"
-                )
-            return cls(path=Path(path))
-        match = _HOST_AND_PORT.fullmatch(text)
-        host = match and (match["six"] or match["four"])
-        if match is None or not host or not _is_ip(host, six=bool(match["six"])):
-            raise ValueError(
-                "must be an IP address with a port, 127.0.0.1:2525 or [::]:25, "
-                f"or unix:/run/gatepost.sock, not {text!r}"
-            )
-        if int(match["port"]) > 65535:
-            raise ValueError(f"must have a port up to 65535, not {match['port']}")
-        return cls(host, int(match["port"]))
-
-    @property
-    def is_any_port(self) -> bool:
-        """Whether the system is to choose the port."""
-        return self.path is None and self.port == 0
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f"{UNIX}{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +69,7 @@ class Dns:
 
     def __post_init__(self) -> None:
         for server in self.servers:
-            if not _is_ip(server) and not _is_ip_and_port(server):
+            if not is_ip(server) and not _is_ip_and_port(server):
                 raise ValueError(
                     "option 'servers' must be of IP addresses, with or without a port: "
                     f"127.0.0.1 or [::1]:5353, not {server!r}"
@@ -130,7 +87,7 @@ def own_hostname() -> str:
 def is_hostname(name: str) -> bool:
     """Whether a name may stand in a banner: a domain or an address literal (RFC 5321, 4.1.2)."""
     if literal := _LITERAL.fullmatch(name):
-        return _is_ip(literal["address"], six=name.startswith("[IPv6:"))
+        return is_ip(literal["address"], six=name.startswith("[IPv6:"))
     return len(name) <= 255 and _HOSTNAME.fullmatch(name) is not None
 
 
@@ -154,6 +111,10 @@ class Config:
     state: Path = Path("state")
     drain: float = 60.0  #: seconds in which clients may finish when others take over at a reload
     grace: float = 10.0  #: seconds in which messages under way may be finished when it stops
+    log: LogSettings = field(default_factory=LogSettings)  #: what is logged, and where it goes
+    trail: TrailSettings = field(default_factory=TrailSettings)  #: what is kept of decisions
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)  #: where figures are served
+    otel: OtelSettings = field(default_factory=OtelSettings)  #: where traces are sent
     tls: TlsSettings | None = None  #: the certificates; None: there are none
     plugins: tuple[tuple[Plugin, Placement], ...] = ()  #: in the order in which they are asked
     directory: Path = field(default_factory=Path.cwd)  #: where relative paths start
@@ -164,11 +125,3 @@ def _is_ip_and_port(text: str) -> bool:
         return SocketAddress.parse(text).path is None
     except ValueError:
         return False
-
-
-def _is_ip(text: str, *, six: bool | None = None) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    return six is None or isinstance(address, IPv6Address) == six

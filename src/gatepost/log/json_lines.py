@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Mapping
 
 import msgspec
 
@@ -18,9 +19,9 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 class JsonLines(logging.Formatter):
     r"""Writes an event as an object with `time` (RFC 3339, UTC), `level`, `logger` and `text`.
 
-    What else is known stands beside them: `session`, `message`, `event` and the event's fields.  A
-    line is printable: what is not stands there as `\u001b`, in a string of JSON.  `text` is the line
-    that a person would read, in which control characters are spelled out.
+    What else is known stands beside them: `session`, `message`, `event` and the event's fields.
+    All of a line is printable: an escape stands there as `\u001b`, inside a string.  `text` is what
+    a person would read, and in it control characters are spelled out.
     """
 
     def __init__(self) -> None:
@@ -53,22 +54,22 @@ class JsonLines(logging.Formatter):
 def _encoded(facts: dict[str, object]) -> str:
     try:
         return _encode(facts).decode()
-    except UnicodeEncodeError:
-        return _encode(_without_surrogates(facts)).decode()
+    except (TypeError, ValueError):
+        return _encode(_plain(facts)).decode()
 
 
-def _without_surrogates(value: object) -> object:
-    r"""The value with `\udcff` spelled out wherever it stands in a string: JSON has no room for it."""
-    if isinstance(value, str):
-        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(it) for key, it in value.items()}
+def _plain(value: object) -> object:
+    r"""The value made of what JSON knows, with `\udcff` spelled out, for which it has no room."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_without_surrogates(item) for item in value]
-    return value
+        return [_plain(item) for item in value]
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", str(value))
 
 
 def _escaped(letter: str) -> str:
     """A character as JSON escapes it (RFC 8259, 7)."""
     units = letter.encode("utf-16-be").hex()
-    return "".join(f"\\u{units[start:start + 4]}" for start in range(0, len(units), 4))
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))

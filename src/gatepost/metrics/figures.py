@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TypeAlias
 
-from gatepost.metrics.table import HOOK_SECONDS, STARTED, TABLE, WORKERS, Figure
+from gatepost.metrics.table import STARTED, TABLE, WORKERS, Figure
 
 #: The numbers of all figures at one moment, fit for JSON: by the figure's name, then by its labels
 #: as Prometheus will have them (`listener="mx"`).  A value is one number, or those of a histogram:
@@ -85,10 +85,6 @@ class Figures:
         """Read a gauge without labels anew for each snapshot; an OSError leaves it as it was."""
         self._gauges[gauge] = read
 
-    def hook_timer(self, hook: str, plugin: str) -> Callable[[float], None]:
-        """What takes the seconds that a plugin was busy with a hook."""
-        return self[HOOK_SECONDS].observer(hook, plugin)
-
     def snapshot(self) -> Snapshot:
         """All numbers as they are now; they do not change afterwards."""
         for gauge, read in self._gauges.items():
@@ -100,5 +96,5 @@ class Figures:
 
 
 def _escaped(text: str) -> str:
-    """A label's value as it stands between quotation marks; what is no UTF-8 becomes a `?`."""
-    return text.translate(_ESCAPED).encode(errors="replace").decode()
+    """A label's value as it stands between quotation marks; what is no UTF-8 is spelled out."""
+    return text.encode(errors="backslashreplace").decode().translate(_ESCAPED)

@@ -21,17 +21,14 @@ from gatepost.metrics.table import (
     VERDICTS,
 )
 from gatepost.metrics.usage import open_files, resident_memory
+from gatepost.metrics.words import outcome_word, verdict_word
 from gatepost.plugin import Plugin
 from gatepost.protocol.sasl import MECHANISMS
 from gatepost.reply import Reply
 from gatepost.session import Session, Transaction
 from gatepost.site import Site
 from gatepost.trail import Decision, Outcome, Result
-from gatepost.verdict import Accept, Defer, Deny, Verdict
 
-_VERDICTS: dict[type[Verdict], str] = {Accept: "accept", Deny: "deny", Defer: "defer"}
-#: What became of a message, by the first digit of the reply.
-_OUTCOMES = {2: "accepted", 4: "deferred", 5: "refused"}
 #: What became of an attempt to authenticate; one that is accepted is told at once.
 _ATTEMPTS: dict[Outcome, str] = {"fail": "refused", "error": "deferred"}
 _LIMITS = frozenset(limit.name for limit in fields(Limits))
@@ -40,14 +37,19 @@ _TLS_VERSIONS = frozenset({"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 
 
 class Meter(Plugin):
-    """Count connections, messages, verdicts and the like; the first of all plugins, or it misses
-    what others settle before it is asked.
+    """Count connections, messages, verdicts and the like.
 
+    It is to be the first of all plugins, or it misses what others settle before it is asked.
     What the server finds out by itself stands on the trail, and is counted when a session is over.
     """
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
+        # What is counted for each message is at hand.
+        self._verdicts = figures[VERDICTS]
+        self._messages = figures[MESSAGES]
+        self._recipients = figures[RECIPIENTS]
+        self._received = figures[RECEIVED]
         self._lag = Lag(figures)
         self._known: set[Session] = set()  # those whose connections have been counted
         figures.watch(MEMORY, resident_memory)
@@ -73,16 +75,15 @@ class Meter(Plugin):
         self._figures[AUTHENTICATIONS].add(_one_of(MECHANISMS, session.mechanism), "accepted")
 
     def decided(self, session: Session, decision: Decision) -> None:
-        self._figures[VERDICTS].add(
-            decision.plugin, decision.hook, _VERDICTS[type(decision.verdict)], decision.mode
+        self._verdicts.add(
+            decision.plugin, decision.hook, verdict_word(decision.verdict), decision.mode
         )
 
     def queued(self, transaction: Transaction, reply: Reply) -> None:
-        listener, outcome = transaction.session.listener, _OUTCOMES[reply.code // 100]
-        figures = self._figures
-        figures[MESSAGES].add(listener, outcome)
-        figures[RECIPIENTS].add(listener, outcome, by=len(transaction.recipients))
-        figures[RECEIVED].add(listener, by=transaction.message.size)
+        listener, outcome = transaction.session.listener, outcome_word(reply)
+        self._messages.add(listener, outcome)
+        self._recipients.add(listener, outcome, by=len(transaction.recipients))
+        self._received.add(listener, by=transaction.message.size)
 
     def disconnect(self, session: Session) -> None:
         if session in self._known:

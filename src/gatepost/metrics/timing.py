@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from gatepost.each import Each
 from gatepost.hooks.chain import Method
@@ -14,38 +14,42 @@ from gatepost.metrics.table import HOOK_SECONDS
 from gatepost.verdict import Accept, Defer, Deny
 
 T = TypeVar("T")
-Observe = Callable[[float], None]
+Observe: TypeAlias = Callable[[float], None]
 
 #: What most hooks return that have not waited; to ask whether it can be awaited takes longer.
 _AT_ONCE = frozenset({type(None), Accept, Deny, Defer, Each, str, tuple, int})
 
 
-def timing(figures: Figures) -> Callable[[str, str, Method], Method]:
+def timing(
+    figures: Figures, clock: Callable[[], float] = perf_counter
+) -> Callable[[str, str, Method], Method]:
     """What a chain is to put around its plugins' methods, so that their seconds are measured."""
 
     def around(hook: str, plugin: str, method: Method) -> Method:
-        return _timed(method, figures[HOOK_SECONDS].observer(hook, plugin))
+        return _timed(method, figures[HOOK_SECONDS].observer(hook, plugin), clock)
 
     return around
 
 
-def _timed(method: Method, observe: Observe) -> Method:
+def _timed(method: Method, observe: Observe, clock: Callable[[], float]) -> Method:
     def asked(*arguments: Any) -> Any:
-        started = perf_counter()
+        started = clock()
         waits = False
         try:
             answer = method(*arguments)
             waits = type(answer) not in _AT_ONCE and isawaitable(answer)
         finally:
             if not waits:
-                observe(perf_counter() - started)
-        return _waited(answer, started, observe) if waits else answer
+                observe(clock() - started)
+        return _waited(answer, started, observe, clock) if waits else answer
 
     return asked
 
 
-async def _waited(answer: Awaitable[T], started: float, observe: Observe) -> T:
+async def _waited(
+    answer: Awaitable[T], started: float, observe: Observe, clock: Callable[[], float]
+) -> T:
     try:
         return await answer
     finally:  # also when its time is over, or the client is gone
-        observe(perf_counter() - started)
+        observe(clock() - started)

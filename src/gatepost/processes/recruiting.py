@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatepost.metrics.snapshots import Accumulator
 from gatepost.processes.orders import Orders, text_in_memory
 from gatepost.processes.worker_process import WorkerProcess
 from gatepost.server.tally import REGIONS, Tally, shared_memory
@@ -18,6 +19,7 @@ class Recruiting:
     """Starts workers, each with a part of the memory that all share to count together."""
 
     def __init__(self, config_file: Path, *, seed: str, quiet: bool) -> None:
+        self.accumulator = Accumulator()  #: the figures of all that there are and were
         self._path = str(config_file.absolute())
         self._seed = seed
         self._quiet = quiet
@@ -45,7 +47,7 @@ class Recruiting:
             quiet=self._quiet,
         )
         try:
-            return await WorkerProcess.start(orders, ours)
+            return await WorkerProcess.start(orders, ours, self.accumulator)
         except OSError:
             ours.close()
             self._leave(region)

@@ -7,9 +7,12 @@ import logging
 import os
 import secrets
 import time
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 from gatepost.config import Config, ConfigError, SocketAddress, load_config
+from gatepost.metrics.exposition import exposition
 from gatepost.processes.channel import Told
 from gatepost.processes.control import ControlSocket
 from gatepost.processes.generation import Generation
@@ -21,6 +24,13 @@ from gatepost.processes.worker_process import WorkerFailed
 from gatepost.server.listener import CannotListen
 
 log = logging.getLogger(__name__)
+
+
+class WatchSite(Protocol):
+    """The pages for machines that watch the server."""
+
+    async def close(self) -> None:
+        """Answer no more."""
 
 
 class Supervisor:
@@ -39,6 +49,7 @@ class Supervisor:
         self._generation: Generation | None = None
         self._retiring: dict[Generation, asyncio.Task[None]] = {}
         self._switching = asyncio.Lock()
+        self._site: WatchSite | None = None
         self._showing_life: asyncio.Task[None] | None = None
 
     @property
@@ -65,6 +76,7 @@ class Supervisor:
             await self._control.open()
             self._generation = self._new_generation(config)
             await self._generation.start()
+            await self._open_site(config)
         except BaseException:
             self._close()
             raise
@@ -99,6 +111,7 @@ class Supervisor:
     async def stop(self, grace: float) -> None:
         """End; messages under way have `grace` seconds."""
         self._systemd.tell("STOPPING=1")
+        await self._close_site()
         self._sockets.close()
         for task in self._retiring.values():
             task.cancel()
@@ -124,8 +137,33 @@ class Supervisor:
         old, self._generation = self._generation, new
         if old is not None:
             self._retiring[old] = asyncio.create_task(self._retire(old, config.drain))
+        if config.metrics != self.config.metrics:
+            await self._close_site()
+            await self._open_site(config)
         self.config = config
         self._sockets.keep_only(config.listen)
+
+    async def _open_site(self, config: Config) -> None:
+        """Serve the figures, where that is wanted; aiohttp is there only then."""
+        if config.metrics.address:
+            web = import_module("gatepost.metrics.web")
+            accumulator = self._recruiting.accumulator
+            self._site = await web.start_site(
+                config.metrics.address,
+                metrics=lambda: exposition(accumulator.total()),
+                healthy=lambda: True,
+                ready=self._is_ready,
+            )
+
+    async def _close_site(self) -> None:
+        if self._site is not None:
+            await self._site.close()
+            self._site = None
+
+    def _is_ready(self) -> bool:
+        """Whether somebody takes clients in."""
+        workers = self._generation.workers if self._generation else []
+        return any(worker.is_ready for worker in workers)
 
     async def _retire(self, old: Generation, seconds: float) -> None:
         await old.retire(seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import mmap
 import os
 import signal
@@ -12,10 +11,13 @@ import sys
 from pathlib import Path
 
 from gatepost.app import GRACE, Gate
-from gatepost.cli.log_lines import log_to
 from gatepost.config import Config, ConfigError, parse_config
 from gatepost.event_loop import event_loop
+from gatepost.log.set_up import set_up
+from gatepost.metrics.figures import Figures
+from gatepost.metrics.table import OPEN_CONNECTIONS
 from gatepost.processes.channel import Channel
+from gatepost.processes.observers import observers
 from gatepost.processes.orders import Orders
 from gatepost.server.tally import Tally
 
@@ -37,8 +39,9 @@ async def _work(orders: Orders, text: str, path: Path) -> int:
     channel = await Channel.over(socket.socket(fileno=orders.channel))
     try:
         config = parse_config(text, path=path)
-        log_to(sys.stderr, logging.WARNING if orders.quiet else logging.INFO)
-        gate = _gate(config, orders)
+        set_up(config.log, quiet=orders.quiet)
+        figures = Figures()
+        gate = _gate(config, orders, figures)
         sockets = [socket.socket(fileno=descriptor) for descriptor in orders.sockets]
         await gate.start(sockets)
     except ConfigError as error:
@@ -47,7 +50,7 @@ async def _work(orders: Orders, text: str, path: Path) -> int:
         who = ", ".join(getattr(error, "__notes__", ())) or "a worker cannot start"
         return await _fail(channel, f"{who}: {type(error).__name__}: {error}")
     channel.tell("ready")
-    beating = asyncio.create_task(_beat(channel, gate))
+    beating = asyncio.create_task(_beat(channel, gate, figures))
     try:
         await _obey(channel, gate)
     finally:
@@ -56,9 +59,15 @@ async def _work(orders: Orders, text: str, path: Path) -> int:
     return 0
 
 
-def _gate(config: Config, orders: Orders) -> Gate:
-    tally = Tally(mmap.mmap(orders.tally, 0), orders.region)
-    return Gate.from_config(config, tally=tally, seed=bytes.fromhex(orders.seed))
+def _gate(config: Config, orders: Orders, figures: Figures) -> Gate:
+    gate = Gate.from_config(
+        config,
+        observers=observers(config, figures),
+        tally=Tally(mmap.mmap(orders.tally, 0), orders.region),
+        seed=bytes.fromhex(orders.seed),
+    )
+    figures.watch(OPEN_CONNECTIONS, lambda: len(gate.connections))
+    return gate
 
 
 async def _fail(channel: Channel, *complaints: str) -> int:
@@ -67,9 +76,14 @@ async def _fail(channel: Channel, *complaints: str) -> int:
     return 1
 
 
-async def _beat(channel: Channel, gate: Gate) -> None:
+async def _beat(channel: Channel, gate: Gate, figures: Figures) -> None:
     while True:
-        channel.tell("beat", sessions=len(gate.connections), taken=gate.connections.taken)
+        channel.tell(
+            "beat",
+            sessions=len(gate.connections),
+            taken=gate.connections.taken,
+            figures=figures.snapshot(),
+        )
         await asyncio.sleep(BEAT)
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 
+from gatepost.metrics.snapshots import Accumulator
 from gatepost.processes.channel import Channel, Told
 from gatepost.processes.orders import Orders
 
@@ -31,7 +32,11 @@ class WorkerProcess:
     """One process of our own, and what it has told."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, channel: Channel, orders: Orders
+        self,
+        process: asyncio.subprocess.Process,
+        channel: Channel,
+        orders: Orders,
+        accumulator: Accumulator,
     ) -> None:
         self.region = orders.region
         self.started = time.time()  #: seconds since 1970
@@ -39,12 +44,15 @@ class WorkerProcess:
         self.last_beat: Told = {}
         self.is_to_end = False  #: whether it was told to
         self._process = process
+        self._accumulator = accumulator
         self._channel = channel
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hearing = asyncio.create_task(self._hear())
 
     @classmethod
-    async def start(cls, orders: Orders, ours: socket.socket) -> WorkerProcess:
+    async def start(
+        cls, orders: Orders, ours: socket.socket, accumulator: Accumulator
+    ) -> WorkerProcess:
         """Start a process; `ours` is the other end of its channel.  Raises OSError."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -55,7 +63,7 @@ class WorkerProcess:
             stdin=asyncio.subprocess.DEVNULL,
             process_group=0,  # a terminal's Ctrl-C is for the supervisor
         )
-        return cls(process, await Channel.over(ours), orders)
+        return cls(process, await Channel.over(ours), orders, accumulator)
 
     @property
     def pid(self) -> int:
@@ -86,6 +94,7 @@ class WorkerProcess:
         """Wait for its end; how that came, in words."""
         status = await self._process.wait()
         await self._hearing
+        self._accumulator.forget(self.pid)
         if status >= 0:
             return f"status {status}"
         with suppress(ValueError):
@@ -116,6 +125,7 @@ class WorkerProcess:
                 case "failed":
                     self._ready.set_exception(WorkerFailed(*told["complaints"]))
                 case "beat":
+                    self._accumulator.add(self.pid, told.pop("figures"))
                     self.last_beat = told
         if not self._ready.done():
             self._ready.set_exception(WorkerFailed("a worker ended before it was ready"))

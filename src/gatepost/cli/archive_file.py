@@ -1,0 +1,42 @@
+"""The archive that a command looks into: which file it is, and how it is opened."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from gatepost.archive.reading import Archive, CannotRead
+from gatepost.cli.complaint import complain
+from gatepost.config.complaints import Complaints
+from gatepost.config.trail import read_trail
+
+
+def archive_path(config_file: Path) -> Path:
+    """Where the server with this configuration keeps its trail, even if the rest is not sound.
+
+    A configuration that has none ends the command.
+    """
+    try:
+        text = config_file.read_text("utf-8-sig")
+        table = tomllib.loads(text).get("trail", {})
+    except OSError as error:
+        complain(f"{config_file}: cannot be read: {error.strerror}")
+    except ValueError as error:
+        complain(f"{config_file}: {error}")
+    complaints = Complaints()
+    settings = read_trail(
+        table if isinstance(table, dict) else {}, config_file.absolute().parent, complaints
+    )
+    if complaints:
+        complain(*complaints.located(config_file, text).complaints)
+    if settings.path is None:
+        complain(f'{config_file}: no trail is kept: write path = "trail.sqlite" in a table [trail]')
+    return settings.path
+
+
+def open_or_complain(path: Path) -> Archive:
+    """The archive; one that cannot be read ends the command."""
+    try:
+        return Archive(path)
+    except CannotRead as error:
+        complain(str(error))

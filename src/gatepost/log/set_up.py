@@ -1,0 +1,106 @@
+"""From the table [log] to a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final, TextIO
+
+from gatepost.config.log import Level, LogSettings, handler_class, is_class
+from gatepost.log.journald import JOURNAL, Journald
+from gatepost.log.json_lines import JsonLines
+from gatepost.log.relay import Relay, Sink
+from gatepost.log.sinks import Handled, LogFile, LogStream
+from gatepost.log.syslog import SYSLOG, Syslog
+from gatepost.log.text_lines import DATE_AND_TIME, TIME_OF_DAY, TextLines
+
+LEVELS: Final[Mapping[Level, int]] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+#: Where those listen who are sent the log.
+_PLACES = {"syslog": SYSLOG, "journald": JOURNAL}
+
+
+class CannotLog(Exception):
+    """The target of the log cannot be had; the text says which, and why."""
+
+
+def set_up(settings: LogSettings, *, quiet: bool) -> None:
+    """Have all events go where the settings say, and nowhere else; a thread writes them.
+
+    With `quiet`, only warnings and errors do.  Raises CannotLog.
+    """
+    relay = Relay(_sink(settings))
+    least = logging.WARNING if quiet else logging.DEBUG
+    level = max(LEVELS[settings.level], least)
+    # Libraries may tell secrets when they are asked for everything.
+    _install(relay, max(level, logging.INFO))
+    logging.getLogger("gatepost").setLevel(level)
+    for name, wanted in settings.levels.items():
+        logging.getLogger(name).setLevel(max(LEVELS[wanted], least))
+
+
+def log_to(stream: TextIO, level: int) -> None:
+    """Write all events of this level and above to a stream, in colour if it is a terminal.
+
+    Each is written before its teller goes on.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextLines(colour=stream.isatty()))
+    _install(handler, level)
+
+
+def log_nothing() -> None:
+    """Write no event at all."""
+    _install(logging.NullHandler(), logging.CRITICAL)
+
+
+def _install(handler: logging.Handler, level: int) -> None:
+    root = logging.getLogger()
+    for former in root.handlers:
+        if isinstance(former, Relay):
+            former.close()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+def _sink(settings: LogSettings) -> Sink:
+    target = settings.target
+    if is_class(target):
+        return Handled(_dressed(_made(settings), _lines(settings, DATE_AND_TIME)))
+    try:
+        if target == "journald":
+            return Handled(Journald())
+        if target == "syslog":
+            return Handled(_dressed(Syslog(), _lines(settings, "")))  # it tells the time itself
+        if target == "stderr":
+            colour = sys.stderr.isatty()
+            return LogStream(sys.stderr, _lines(settings, TIME_OF_DAY, colour=colour))
+        return LogFile(target, _lines(settings, DATE_AND_TIME))
+    except OSError as error:
+        where = f" ({_PLACES[target]})" if target in _PLACES else ""
+        raise CannotLog(f"cannot log to {target}{where}: {error.strerror}") from error
+
+
+def _lines(settings: LogSettings, moment: str, *, colour: bool = False) -> logging.Formatter:
+    return JsonLines() if settings.format == "json" else TextLines(moment, colour=colour)
+
+
+def _made(settings: LogSettings) -> logging.Handler:
+    """A handler of the class that the settings name."""
+    kind: Callable[..., logging.Handler] = handler_class(settings.target)
+    try:
+        return kind(**settings.options)
+    except Exception as error:  # somebody else's constructor may raise whatever it likes
+        raise CannotLog(f"cannot log to {settings.target}: {error!r}") from error
+
+
+def _dressed(handler: logging.Handler, lines: logging.Formatter) -> logging.Handler:
+    """The handler, with a formatter if it has none of its own."""
+    if handler.formatter is None:
+        handler.setFormatter(lines)
+    return handler

@@ -1,0 +1,294 @@
+"""Traces: what a collector of OpenTelemetry is told, over HTTP, in its own encoding."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("opentelemetry.sdk", reason="needs pip install 'gatepost[otel]'")
+pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="as above")
+
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from gatepost import Accept, Defer, Deny, Plugin, Recipient, Session, Transaction
+from gatepost.app import Gate
+from gatepost.config import Listen
+from gatepost.hooks.placement import Placement
+from gatepost.metrics.tracing import Tracer, with_path
+from gatepost.testing import A_TLS, MX, a_session, converse
+
+HELLO = "S: 220 ...\nC: EHLO client.example\nS: 250 ...\n"
+BEGINNING = (
+    "C: MAIL FROM:<anne@client.example>\nS: 250 ...\nC: RCPT TO:<bob@example.org>\nS: 250 ...\n"
+)
+LETTER = "C: DATA\nS: 354 ...\nC: Subject: Hello\nC:\nC: How are you?\nC: .\n"
+BYE = "C: QUIT\nS: 221 ...\nS: <closed>\n"
+
+
+@dataclass
+class House(Plugin):
+    """Takes everything, but asks for patience where it is told to."""
+
+    takes: bool = True
+
+    def rcpt(self, transaction: Transaction, recipient: Recipient) -> Accept:
+        return Accept()
+
+    async def queue(self, transaction: Transaction) -> Accept | Defer:
+        await asyncio.sleep(0.02)
+        return Accept() if self.takes else Defer("bob@example.org is away")
+
+
+@dataclass
+class Collector:
+    """Takes spans in as OTLP over HTTP has them."""
+
+    status: int = 200
+    paths: list[str] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    resource: dict[str, Any] = field(default_factory=dict)
+    octets: bytes = b""
+
+    async def take(self, request: web.Request) -> web.Response:
+        octets = await request.read()
+        if request.headers.get("Content-Encoding") == "gzip":
+            octets = gzip.decompress(octets)
+        self.paths.append(request.path)
+        if self.status == 200:
+            self.octets += octets
+            for spans in ExportTraceServiceRequest.FromString(octets).resource_spans:
+                self.resource = values(spans.resource.attributes)
+                for scope in spans.scope_spans:
+                    self.spans += scope.spans
+        return web.Response(status=self.status, content_type="application/x-protobuf")
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans if span.name == name]
+
+    def one(self, name: str) -> Span:
+        (span,) = self.named(name)
+        return span
+
+
+def values(attributes: Any) -> dict[str, Any]:
+    return {one.key: getattr(one.value, str(one.value.WhichOneof("value"))) for one in attributes}
+
+
+@asynccontextmanager
+async def collecting(collector: Collector) -> AsyncIterator[str]:
+    """The address where a collector takes spans in."""
+    app = web.Application()
+    app.router.add_post("/{path:.*}", collector.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def traced(
+    *scripts: str,
+    collector: Collector | None = None,
+    plugins: tuple[Plugin | tuple[Plugin, Placement], ...] = (House(),),
+    path: str = "",
+    **more: Any,
+) -> tuple[Collector, list[Session]]:
+    """Hold dialogues, and give what a collector was told of them."""
+    collector = collector or Collector()
+    sessions: list[Session] = []
+
+    async def whole() -> None:
+        async with collecting(collector) as address:
+            for script in scripts:
+                tracer = Tracer(address + path, "post office")
+                sessions.append(await converse([tracer, *plugins], script, **more))
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
+    return collector, sessions
+
+
+# -- A trace --------------------------------------------------------------------------------------
+
+
+def test_a_session_its_messages_and_its_decisions() -> None:
+    script = HELLO + (BEGINNING + LETTER + "S: 250 ...\n") * 2 + BYE
+    collector, (session,) = traced(script)
+    root = collector.one("session")
+    assert {span.trace_id for span in collector.spans} == {root.trace_id}
+    assert root.parent_span_id == b""
+    assert root.kind == Span.SPAN_KIND_SERVER
+    assert values(root.attributes) == {
+        "gatepost.session": session.id,
+        "gatepost.listener": "mx",
+        "client.address": "192.0.2.1",
+        "client.port": 49152,
+        "gatepost.messages": 2,
+    }
+    first, second = sorted(
+        collector.named("transaction"), key=lambda span: span.start_time_unix_nano
+    )
+    assert first.parent_span_id == second.parent_span_id == root.span_id
+    found = values(second.attributes)
+    assert found.pop("gatepost.octets") > 30
+    assert found == {
+        "gatepost.transaction": f"{session.id}.2",
+        "gatepost.recipients": 1,
+        "gatepost.reply": 250,
+    }
+    queues = sorted(collector.named("queue house"), key=lambda span: span.start_time_unix_nano)
+    assert [span.parent_span_id for span in queues] == [first.span_id, second.span_id]
+    assert values(queues[0].attributes) == {
+        "gatepost.hook": "queue",
+        "gatepost.plugin": "house",
+        "gatepost.verdict": "accept",
+        "gatepost.mode": "enforce",
+    }
+    assert collector.resource["service.name"] == "post office"
+    assert collector.resource["host.name"] == "mx.example"
+
+
+def test_a_span_lasts_as_long_as_what_it_tells_of() -> None:
+    collector, _ = traced(HELLO + BEGINNING + LETTER + "S: 250 ...\n" + BYE)
+    inner, middle, outer = map(collector.one, ("queue house", "transaction", "session"))
+    assert inner.end_time_unix_nano - inner.start_time_unix_nano >= 15_000_000
+    # Clocks may differ by what it takes to look at them.
+    for one, around in ((inner, middle), (middle, outer)):
+        assert around.start_time_unix_nano - 5_000_000 <= one.start_time_unix_nano
+        assert one.end_time_unix_nano <= around.end_time_unix_nano + 5_000_000
+
+
+def test_what_was_decided_before_a_message_belongs_to_the_session() -> None:
+    class Doorman(Plugin):
+        """Asks everybody to come back."""
+
+        def connect(self, session: Session) -> Defer:
+            return Defer()
+
+    collector, _ = traced("S: 421 ...\nS: <closed>\n", plugins=(Doorman(),))
+    decision = collector.one("connect doorman")
+    assert decision.parent_span_id == collector.one("session").span_id
+    assert values(decision.attributes)["gatepost.verdict"] == "defer"
+
+
+def test_a_message_that_is_refused_at_once_is_a_transaction_too() -> None:
+    class Sceptic(Plugin):
+        """Takes no mail."""
+
+        def mail(self, transaction: Transaction, sender: object) -> Deny:
+            return Deny()
+
+    script = HELLO + "C: MAIL FROM:<anne@client.example>\nS: 550 ...\n" + BYE
+    collector, _ = traced(script, plugins=(Sceptic(),))
+    assert collector.one("mail sceptic").parent_span_id == collector.one("transaction").span_id
+    assert "gatepost.reply" not in values(collector.one("transaction").attributes)
+
+
+def test_tls_and_authentication() -> None:
+    collector, _ = traced(HELLO + BYE, tls=True, user="anne")
+    found = values(collector.one("session").attributes)
+    assert found["tls.protocol.version"] == A_TLS.version
+    assert found["tls.cipher"] == A_TLS.cipher
+    assert found["gatepost.mechanism"] == "PLAIN"
+
+
+def test_nobodys_mailbox_is_told() -> None:
+    script = HELLO + BEGINNING + LETTER + "S: 451 ...\n" + BYE
+    collector, _ = traced(script, plugins=(House(takes=False),), user="secretary")
+    assert values(collector.one("transaction").attributes)["gatepost.reply"] == 451
+    assert collector.octets
+    for word in (b"anne", b"bob", b"example.org", b"Subject", b"secretary"):
+        assert word not in collector.octets
+
+
+def test_a_session_that_xclient_gives_to_another_stays_one() -> None:
+    listen: Listen = replace(MX, xclient_from=("192.0.2.1",))
+    xclient = "C: XCLIENT ADDR=203.0.113.9 PORT=7\nS: 220 ...\n"
+    collector, _ = traced(HELLO + xclient + BYE, listen=listen)
+    found = values(collector.one("session").attributes)
+    assert (found["client.address"], found["client.port"]) == ("203.0.113.9", 7)
+
+
+def test_a_connection_of_which_nobody_was_asked_has_no_trace() -> None:
+    tracer = Tracer("http://127.0.0.1:1")
+    tracer.disconnect(a_session())
+
+
+# -- The collector --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "whole"),
+    [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("https://collector.example/", "https://collector.example/v1/traces"),
+        ("https://collector.example/mine", "https://collector.example/mine"),
+    ],
+)
+def test_the_usual_path(endpoint: str, whole: str) -> None:
+    assert with_path(endpoint) == whole
+
+
+def test_a_path_that_is_named_is_kept() -> None:
+    collector, _ = traced(HELLO + BYE, path="/tenant/traces")
+    assert collector.paths == ["/tenant/traces"]
+    assert traced(HELLO + BYE)[0].paths == ["/v1/traces"]
+
+
+def test_what_the_environment_says_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    collector, _ = traced(HELLO + BEGINNING + LETTER + "S: 250 ...\n" + BYE)
+    assert collector.spans == []
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_collector_that_refuses_is_nobodys_trouble(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = HELLO + BEGINNING + LETTER + "S: 250 ...\n" + BYE
+    collector, _ = traced(script, collector=Collector(status))
+    assert collector.paths
+    assert collector.spans == []
+
+
+def test_a_collector_that_is_not_there_is_nobodys_trouble(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def whole() -> None:
+        async with collecting(Collector()) as address:
+            pass  # its port is free again
+        async with Gate([Tracer(address), House()]) as gate:
+            reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+            writer.write(b"QUIT\r\n")
+            assert (await reader.read()).startswith(b"220 ")
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
+
+
+def test_a_gate_may_be_started_again() -> None:
+    async def talk(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"QUIT\r\n")
+        await reader.read()
+        writer.close()
+
+    async def whole() -> None:
+        collector = Collector()
+        async with collecting(collector) as address:
+            gate = Gate([Tracer(address)])
+            for _ in range(2):
+                async with gate:
+                    await talk(gate.port)
+        assert len(collector.named("session")) == 2
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
