@@ -8,7 +8,7 @@ from pathlib import Path
 from gatepost.archive.reading import Archive, CannotRead
 from gatepost.cli.complaint import complain
 from gatepost.config.complaints import Complaints
-from gatepost.config.trail import read_trail
+from gatepost.config.reader import state_directory, trail_in
 
 
 def archive_path(config_file: Path) -> Path:
@@ -18,19 +18,18 @@ def archive_path(config_file: Path) -> Path:
     """
     try:
         text = config_file.read_text("utf-8-sig")
-        table = tomllib.loads(text).get("trail", {})
+        table = tomllib.loads(text)
     except OSError as error:
         complain(f"{config_file}: cannot be read: {error.strerror}")
     except ValueError as error:
         complain(f"{config_file}: {error}")
     complaints = Complaints()
-    settings = read_trail(
-        table if isinstance(table, dict) else {}, config_file.absolute().parent, complaints
-    )
+    directory = config_file.absolute().parent
+    settings = trail_in(table, directory, state_directory(config_file), complaints)
     if complaints:
         complain(*complaints.located(config_file, text).complaints)
     if settings.path is None:
-        complain(f'{config_file}: no trail is kept: write path = "trail.sqlite" in a table [trail]')
+        complain(f"{config_file}: no trail is kept: write a table [trail]")
     return settings.path
 
 

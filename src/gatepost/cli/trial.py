@@ -24,7 +24,6 @@ from gatepost.cli.configuration import (
 from gatepost.cli.log_lines import log_to
 from gatepost.cli.rehearsal import Fate, Letter, Rehearsal
 from gatepost.cli.undelivered import undelivered
-from gatepost.visible import visible
 from gatepost.config import Config, ConfigError, Listen
 from gatepost.hooks.chain import Chain
 from gatepost.server.conversation import Conversation
@@ -33,6 +32,7 @@ from gatepost.site import Site
 from gatepost.tls import Tls
 from gatepost.trail import Decision
 from gatepost.verdict import Accept, Defer, Deny
+from gatepost.visible import visible
 
 SAMPLE = b"From: anne@client.example\r\nSubject: Hello\r\n\r\nHow are you?\r\n"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from gatepost.cli.configuration import NEEDED, first_domain
-from gatepost.visible import visible
 from gatepost.config import Config, SocketAddress
 from gatepost.hooks.chain import Chain
 from gatepost.plugins.queue.maildir import Maildir
+from gatepost.visible import visible
 
 #: Addresses that mean all that the machine has, and one of them.
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # told from others, not listened on

@@ -16,7 +16,7 @@ from gatepost.config.otel import read_otel
 from gatepost.config.sections import read_dns, read_limits, read_listeners, read_plugins
 from gatepost.config.settings import Config, Listen, StrayLineEnds, is_hostname, own_hostname
 from gatepost.config.tls import read_tls
-from gatepost.config.trail import read_trail
+from gatepost.config.trail import TrailSettings, read_trail
 from gatepost.hooks.loader import Loaded
 from gatepost.hooks.loader_declared import declared_options
 from gatepost.hooks.loader_values import fill, resolved_path
@@ -48,7 +48,7 @@ class _File:
     drain: float = 60.0
     grace: float = 10.0
     log: dict[str, object] = field(default_factory=dict)
-    trail: dict[str, object] = field(default_factory=dict)
+    trail: dict[str, object] = field(default_factory=dict)  # see `trail_in`
     metrics: dict[str, object] = field(default_factory=dict)
     otel: dict[str, object] = field(default_factory=dict)
     tls: dict[str, object] = field(default_factory=dict)
@@ -150,15 +150,23 @@ def _observed(
 ) -> dict[str, Any]:
     """What is written down of the server's work, and told to those who watch it."""
     all_known = len(plugins) == len(file.plugin)
-    trail = read_trail(file.trail, directory, complaints)
-    if "trail" in table and "path" not in file.trail:
-        trail = replace(trail, path=(file.state or directory / STATE) / TRAIL)
     return {
         "log": read_log(file.log, directory, complaints, plugins=plugins if all_known else None),
-        "trail": trail,
+        "trail": trail_in(table, directory, file.state or directory / STATE, complaints),
         "metrics": read_metrics(file.metrics, directory, complaints),
         "otel": read_otel(file.otel, complaints),
     }
+
+
+def trail_in(
+    table: Mapping[str, object], directory: Path, state: Path, complaints: Complaints
+) -> TrailSettings:
+    """What a whole configuration says of [trail]; a file that is not named is in `state`."""
+    told = table.get("trail")
+    if not isinstance(told, dict):
+        return TrailSettings()
+    settings = read_trail(told, directory, complaints)
+    return settings if "path" in told else replace(settings, path=state / TRAIL)
 
 
 def _check(file: _File, complaints: Complaints) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from gatepost.config import CertificateFiles, Config, Dns, Listen, TlsSettings
+from gatepost.config.log import LogSettings
+from gatepost.config.metrics import MetricsSettings
+from gatepost.config.otel import OtelSettings
+from gatepost.config.trail import TrailSettings
 from gatepost.hooks.loader import Option, options_of
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
@@ -16,13 +20,19 @@ explains how the parts work together, and [Plugins](plugins.md) has the options 
 """
 
 #: Fields of Config that are tables of the file, or stand for the file itself.
-_NO_KEYS = frozenset({"listen", "limits", "dns", "tls", "plugins", "directory"})
+_NO_KEYS = frozenset(
+    {"listen", "limits", "dns", "log", "trail", "metrics", "otel", "tls", "plugins", "directory"}
+)
 
 _TABLES = {
     "[[listen]]": (Listen, "One table for each socket where clients may connect."),
     "[limits]": (Limits, "How much one client may ask for.  What is left out has its default."),
     "[tls]": (TlsSettings, "The certificates, and which TLS is spoken."),
     "[[tls.certificates]]": (CertificateFiles, "One table for each further certificate."),
+    "[log]": (LogSettings, "What is logged, in which form, and where it goes."),
+    "[trail]": (TrailSettings, "What is kept of decisions, for `gatepost why`; see `state`."),
+    "[metrics]": (MetricsSettings, "Where figures and the state of health are served."),
+    "[otel]": (OtelSettings, "Where traces are sent."),
     "[dns]": (Dns, "Whom plugins ask for names."),
     "[[plugin]]": (
         Placement,

@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_lost",
         "_moved",
         "_origin",
+        "_overstays",
         "_progress",
         "_reading_paused",
         "_securing",
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._coroutine: Coroutine[asyncio.Future[Any], None, bytes] | None = None
         self._deadline = math.inf  #: when the client has been silent for too long
         self._session_end = math.inf
+        self._overstays = False  #: that was over when it was last looked at
         self._moved = False  #: something was said since the clock was looked at
         self._progress = 0  #: octets that were received since then
         self._unsent = b""  #: replies that wait for those of other clients
@@ -180,10 +182,10 @@ class Connection(asyncio.Protocol):
             return
         if self._moved:
             self._moved, self._progress = False, 0
-            receiving = self._conversation.receiving
-            limits = self._limits
+            limits, receiving = self._limits, self._conversation.receiving
             self._deadline = now + (limits.data_timeout if receiving else limits.command_timeout)
-        if self._coroutine is None and now >= min(self._deadline, self._session_end):
+        self._overstays = now >= self._session_end
+        if self._coroutine is None and (self._overstays or now >= self._deadline):
             self._hang_up(TIMED_OUT)
 
     def drain(self) -> None:
@@ -239,7 +241,7 @@ class Connection(asyncio.Protocol):
             if not waiting:
                 self._connections.outbox.add(self)
             self._moved = True
-        if conversation.more:
+        if conversation.more and not self._overstays:
             if not self._choked:
                 asyncio.get_running_loop().call_soon(self._next_turn)
         elif conversation.over:
@@ -250,6 +252,8 @@ class Connection(asyncio.Protocol):
         elif self._ended_input:
             self.flush()
             transport.close()
+        elif self._overstays:  # whoever always has a question under way is met here alone
+            self._hang_up(TIMED_OUT)
         elif self._draining and conversation.between_messages:
             self._hang_up(SHUTTING_DOWN)
         elif self._reading_paused:
