@@ -21,7 +21,7 @@ explains how the parts work together, and [Plugins](plugins.md) has the options 
 
 #: Fields of Config that are tables of the file, or stand for the file itself.
 _NO_KEYS = frozenset(
-    {"listen", "limits", "dns", "log", "trail", "metrics", "otel", "tls", "plugins", "directory"}
+    {"directory", "dns", "limits", "listen", "log", "metrics", "otel", "plugins", "tls", "trail"}
 )
 
 _TABLES = {

@@ -119,8 +119,7 @@ class Connection(asyncio.Protocol):
         conversation.receive_data(data)
         self._progress += len(data)
         if self._progress >= PROGRESS and conversation.receiving:
-            self._moved = True
-            self._progress = 0
+            self._moved, self._progress = True, 0
         if not waits:
             self._run(conversation.respond())
         if conversation.more and not self._closing and conversation.count_ahead() > AHEAD:

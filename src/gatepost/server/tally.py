@@ -25,13 +25,16 @@ _FRONT = 4096
 _NEIGHBOURS = 16
 _KEY = 16
 _NOBODY = bytes(_KEY)
+#: The time of what is not forgotten but lowered: it is the last to give way.
+_NOW = 0xFFFF_FFFF
 
 
 class Tally:
     """Counts by name, of this worker and of all together.
 
     `memory` is shared between the workers; `region` says which part is ours.  Where all slots that
-    a name may have are taken, the count that was raised the longest ago gives way.
+    a name may have are taken, the count that was raised the longest ago gives way; one of things
+    that are still there does so last, or who makes others up would be let off his own.
     """
 
     __slots__ = ("_clock", "_memory", "_number", "_region")
@@ -75,7 +78,8 @@ class Tally:
         found, count, last = _SLOT.unpack_from(self._memory, offset)
         if found != key or _is_old(last, now, within):
             count = 0
-        _SLOT.pack_into(self._memory, offset, key, count + 1, now)
+        last = _NOW if within is None else now
+        _SLOT.pack_into(self._memory, offset, key, count + 1, last)
         return self._total(key, place, now, within)
 
     def lower(self, name: str) -> None:
