@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import logging
 import os
 import random
 import signal
@@ -141,7 +142,7 @@ class Soak:
                 for octet in b"EHLO a-very-slow-client.example\r\nMAIL FROM:<a@x.example>\r\n":
                     writer.write(bytes((octet,)))
                     await asyncio.sleep(random.random())
-                    if not self._goes_on:
+                    if writer.is_closing() or not self._goes_on:
                         break
                 writer.close()
 
@@ -230,6 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     seconds = parser.parse_args().seconds
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # clients write to workers that are gone
     with tempfile.TemporaryDirectory() as name:
         directory, port = Path(name), free_port()
         (directory / "gatepost.toml").write_text(CONFIGURATION.format(port=port))
