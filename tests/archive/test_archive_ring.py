@@ -304,6 +304,20 @@ def test_a_file_that_cannot_be_used_is_moved_aside(
     ]
 
 
+def test_the_journal_of_a_file_goes_with_it(path: Path) -> None:
+    with closing(a_ring(path)) as ring:
+        ring.write(records("old"))
+    with closing(sqlite3.connect(path)) as worker:  # of another version, and still at work
+        worker.execute("PRAGMA wal_autocheckpoint = 0")
+        worker.execute(f"PRAGMA user_version = {VERSION + 1}")  # this stands in the journal alone
+        with closing(a_ring(path)) as ring:
+            ring.write(records("new"))
+        assert names(path) == ["new"]
+        with closing(sqlite3.connect(aside(path))) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
+            assert connection.execute("SELECT session FROM records").fetchall() == [("old",)]
+
+
 def test_only_one_file_stands_aside(path: Path) -> None:
     for text in ("one", "two"):
         path.write_text(text * 1000)

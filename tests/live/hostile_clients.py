@@ -1,9 +1,9 @@
 """A program: many clients at once who waste a server's time, each from an address of its own.
 
-`python hostile_clients.py '[["drip_letter", 500, "starttls", 2525], ...]'` says how they behave, how
+`python hostile_clients.py '[["drip_letter", 500, "starttls", 2525], ...]'`: how they behave, how
 many there are, how they come by TLS, and the port.  When all are where they wanted to be it prints
 a line; when its input ends they go away, and it prints as JSON what each kind heard last, how many
-of them, and how many seconds the most patient of them was let stay.
+of them, and how many seconds the longest of their stays was.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ import ssl
 import sys
 from base64 import b64encode
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
+from math import inf
 from time import monotonic
+from typing import cast
 
 import uvloop
 
 #: Seconds between two octets of those who drip; to say goodbye; and that the program may last.
 DRIP, GOING, LONGEST = 1.5, 1.0, 80.0
-#: Who knocks at the same time.  The kernel lets only so many wait before the door, and whoever finds
-#: no room there, honest or not, tries again after a second.
+#: Who knocks at the same time.  The kernel lets only so many wait before the door, and whoever
+#: finds no room there, honest or not, tries again after a second.
 KNOCKING = 200
+#: Octets that a beggar sends at most: several times what the kernels keep between the two.
+BEGGING = 16_000_000
+#: Octets of a piece of those who pour.
+PIECE = 65_536
 #: The beginning of a ClientHello of 512 octets.
 HELLO = bytes((22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3)) + bytes(60)
 
@@ -46,7 +51,7 @@ class Client:
         self._address = f"127.{1 + number // 62500}.{number // 250 % 250}.{2 + number % 250}"
         self._behaviour, self._tls, self._port = behaviour, tls, port
         self._name = f"user{number}"
-        self._dripping: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
         self.kind = f"{behaviour} {tls}"
         self.settled = asyncio.Event()  #: it is where it wanted to be, or is gone
         self.heard = ""
@@ -60,9 +65,9 @@ class Client:
             await getattr(self, self._behaviour)()
             self.settled.set()
             since = monotonic()
-            if self._behaviour == "deaf":
+            if self._behaviour in ("deaf", "beggar"):
                 await _told.wait()
-                self._writer.transport.resume_reading()
+                self._transport.resume_reading()
             self.heard = await self._last_words()
         except asyncio.CancelledError:
             self.heard = "still there"
@@ -86,14 +91,49 @@ class Client:
 
     async def drip_letter(self) -> None:
         """Write a letter, octet by octet."""
-        for line in ("EHLO x.example", "MAIL FROM:<>", "RCPT TO:<bob@example.org>", "DATA"):
-            await self._say(line)
+        await self._begin_letter("DATA")
         self._drip(b"Subject: Hello\r\n\r\nI have so much to tell you that I do not know ...\r\n")
 
     async def deaf(self) -> None:
         """Ask a lot and read nothing."""
-        self._writer.transport.pause_reading()
+        self._transport.pause_reading()
         self._writer.write(b"EHLO x.example\r\n" + 50 * b"HELP\r\n")
+
+    async def beggar(self) -> None:
+        """Ask more than can be answered, and read nothing."""
+        self._transport.pause_reading()
+        self._pour(10_000 * b"EHLO x.example\r\n", most=BEGGING)
+
+    async def endless_command(self) -> None:
+        """Say a command that has no end."""
+        self._pour(PIECE * b"x")
+
+    async def endless_line(self) -> None:
+        """Write a letter of one line."""
+        await self._begin_letter("DATA")
+        self._pour(PIECE * b"x")
+
+    async def endless_header(self) -> None:
+        """Write a letter of nothing but fields."""
+        await self._begin_letter("DATA")
+        self._pour(PIECE // 12 * b"Received: x\r\n")
+
+    async def endless_letter(self) -> None:
+        """Write a letter that has everything but an end."""
+        await self._begin_letter("DATA")
+        self._writer.write(b"Subject: Hello\r\n\r\n")
+        self._pour(PIECE // 8 * b"Hello!\r\n")
+
+    async def endless_chunk(self) -> None:
+        """Send the largest chunk that can be announced."""
+        await self._begin_letter(f"BDAT {10**15}", replies=False)
+        self._pour(PIECE * b"x")
+
+    async def endless_questions(self) -> None:
+        """Name recipients about whom a plugin has to think, and never stop."""
+        for line in ("EHLO x.example", "MAIL FROM:<thinks.rcpt@x.example>"):
+            await self._say(line)
+        self._pour(1000 * b"RCPT TO:<bob@example.org>\r\n")
 
     async def half_open(self) -> None:
         """Begin a handshake, octet by octet."""
@@ -130,6 +170,10 @@ class Client:
             elif shakes_hands:
                 await self._answer()
 
+    @property
+    def _transport(self) -> asyncio.Transport:
+        return cast(asyncio.Transport, self._writer.transport)
+
     async def _say(self, line: str) -> str:
         self._writer.write(f"{line}\r\n".encode())
         return await self._answer()
@@ -151,19 +195,37 @@ class Client:
         lines = last.split(b"\r\n")
         return lines[-2][:9].decode() if lines[1:] else self.heard or "hung up on"
 
-    def _drip(self, octets: Iterable[int]) -> None:
+    async def _begin_letter(self, last: str, *, replies: bool = True) -> None:
+        for line in ("EHLO x.example", "MAIL FROM:<>", "RCPT TO:<bob@example.org>"):
+            await self._say(line)
+        self._writer.write(f"{last}\r\n".encode())
+        if replies:
+            await self._answer()
+
+    def _drip(self, octets: bytes) -> None:
         async def drip() -> None:
             for octet in octets:
                 self._writer.write(bytes((octet,)))
                 await asyncio.sleep(DRIP)
 
-        self._dripping = asyncio.create_task(drip())
+        self._sending = asyncio.create_task(drip())
+
+    def _pour(self, octets: bytes, most: float = inf) -> None:
+        async def pour() -> None:
+            sent = 0
+            with suppress(ConnectionError):  # who reads hears of it as well
+                while sent < most and not self._transport.is_closing():
+                    self._writer.write(octets)
+                    sent += len(octets)
+                    await self._writer.drain()
+
+        self._sending = asyncio.create_task(pour())
 
     def _go(self) -> None:
-        if self._dripping is not None:
-            self._dripping.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
         with suppress(AttributeError):  # it has never been there
-            self._writer.transport.abort()
+            self._transport.abort()
 
 
 async def waste(clients: list[Client]) -> None:
@@ -174,7 +236,7 @@ async def waste(clients: list[Client]) -> None:
     tasks = [asyncio.create_task(client.behave()) for client in clients]
     for client in clients:
         await client.settled.wait()
-    print("settled", flush=True)
+    print("there", flush=True)
     await _told.wait()
     _, staying = await asyncio.wait(tasks, timeout=GOING)
     for task in staying:

@@ -185,6 +185,15 @@ def test_a_connection_of_which_nobody_was_asked_is_one() -> None:
     assert told(figures)(CONNECTIONS) == {("mx",): 4}
 
 
+def test_a_session_that_is_over_is_forgotten() -> None:
+    figures = Figures()
+    meter, session = Meter(figures), a_session()
+    for _ in range(3):
+        meter.connect(session)
+        meter.disconnect(session)
+    assert told(figures)(CONNECTIONS) == {("mx",): 3}
+
+
 # -- TLS and AUTH ---------------------------------------------------------------------------------
 
 

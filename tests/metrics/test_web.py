@@ -231,10 +231,10 @@ def test_a_body_is_not_waited_for(run: Run) -> None:
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"EHLO client.example\r\n\r\n",
-        b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * 10_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n",
-        b"GET / HTTP/1.1\r\nX a\x00\x1b[2J\r\n\r\n",
+        b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 3000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 100 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX a\x00\x1b[2J\r\n\r\n",
     ],
     ids=["TLS", "SMTP", "a long path", "a long field", "many fields", "no field"],
 )
@@ -311,6 +311,29 @@ def test_figures_that_take_too_long(run: Run, monkeypatch: pytest.MonkeyPatch) -
     run(watch())
 
 
+def test_who_has_gone_is_not_gathered_for(run: Run) -> None:
+    async def watch() -> None:
+        asked, given_up = asyncio.Event(), asyncio.Event()
+
+        async def never() -> str:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
+            raise AssertionError
+
+        async with site(House(never)) as there:
+            _, writer = await connect(there)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: watch\r\n\r\n")
+            await asked.wait()
+            writer.close()
+            async with asyncio.timeout(3):
+                await given_up.wait()
+
+    run(watch())
+
+
 def test_a_fault_of_ours_is_logged_and_told_in_few_words(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -332,6 +355,7 @@ def test_who_waits_for_figures_does_not_hold_up_the_end(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web, "FAREWELL", 0.05)
+    monkeypatch.setattr(web, "GATHERING", 100)
     asked = asyncio.Event()
 
     async def never() -> str:

@@ -81,7 +81,7 @@ def _legend(strip: Strip) -> list[str]:
 def _before(record: Record) -> str:
     """What stands in front of the symbols."""
     moment = time.strftime("%H:%M:%S", time.localtime(record.started + record.seconds))
-    return f"{moment:<{_TIME}}{record.id:<{_ID}}"
+    return f"{moment:<{_TIME}}{visible(record.id):<{_ID}}"
 
 
 def _behind(record: Record) -> str:

@@ -13,11 +13,11 @@ import click
 
 from gatepost.cli.complaint import complain
 from gatepost.cli.configuration import config_option, load_or_complain
-from gatepost.cli.log_lines import log_to
 from gatepost.cli.open_files import allow_connections
 from gatepost.cli.signals import Ending, unless
 from gatepost.cli.welcome import welcome
 from gatepost.config import Config
+from gatepost.log.set_up import CannotLog, log_to, set_up
 from gatepost.processes.privileges import NoSuchAccount
 from gatepost.processes.supervisor import Supervisor
 from gatepost.processes.worker_process import WorkerFailed
@@ -46,6 +46,10 @@ def command(config_file: Path, quiet: bool) -> None:
     """
     log_to(sys.stderr, logging.WARNING if quiet else logging.INFO)
     config = load_or_complain(config_file)
+    try:
+        set_up(config.log, quiet=quiet)
+    except CannotLog as error:
+        complain(str(error))
     allow_connections(config.limits.connections)
     asyncio.run(_serve(config_file, config, quiet=quiet))
 

@@ -9,7 +9,7 @@ import signal
 import stat
 import sys
 from contextlib import suppress
-from logging.handlers import SysLogHandler
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,15 +18,15 @@ import click
 from gatepost.app import Gate
 from gatepost.cli.complaint import startup_complaint
 from gatepost.cli.configuration import config_option, listener_named, listener_option
-from gatepost.cli.log_lines import log_through, log_to
 from gatepost.config import Config, ConfigError, load_config
+from gatepost.config.log import LogSettings
+from gatepost.log.set_up import CannotLog, log_nothing, set_up
 from gatepost.reply import Reply
 from gatepost.server.stdio import serve_stdio
 
 log = logging.getLogger(__name__)
 
 NOT_READY = Reply(421, "4.3.0", "The server is not ready", final=True)
-SYSLOG = "/dev/log"
 
 
 @click.command("stdio")
@@ -38,12 +38,15 @@ def command(listener_name: str | None, config_file: Path) -> None:
     For inetd, for tcpserver, and for a person at a terminal, whose line ends are made CRLF.  The
     client's address is that of the socket, or TCPREMOTEIP in the environment.
     """
-    _log_beside_the_client()
+    _log_beside_the_client(LogSettings())
     try:
         config = load_config(config_file)
         listen = listener_named(config, listener_name)
+        _log_beside_the_client(config.log)
     except ConfigError as error:
         _turn_away(*error.complaints)
+    except CannotLog as error:
+        _turn_away(str(error))
     # Not uvloop, which would make the descriptors non-blocking, also for those who share them.
     asyncio.run(_hold(config, listen.name))
 
@@ -71,14 +74,15 @@ def _turn_away(*complaints: str) -> NoReturn:
     sys.exit(1)
 
 
-def _log_beside_the_client() -> None:
-    """Log to standard error; where that is the client's socket too, as inetd has it, to syslog."""
-    if not _is_the_client(2):
-        log_to(sys.stderr, logging.INFO)
-    elif os.path.exists(SYSLOG):
-        log_through(SysLogHandler(SYSLOG, SysLogHandler.LOG_MAIL), logging.INFO)
-    else:
-        log_through(logging.NullHandler(), logging.CRITICAL)
+def _log_beside_the_client(settings: LogSettings) -> None:
+    """Log as the settings say, but never to the client's socket, which inetd has for errors too."""
+    if settings.target != "stderr" or not _is_the_client(2):
+        set_up(settings, quiet=False)
+        return
+    try:
+        set_up(replace(settings, target="syslog"), quiet=False)
+    except CannotLog:
+        log_nothing()
 
 
 def _is_the_client(descriptor: int) -> bool:

@@ -21,11 +21,11 @@ from gatepost.cli.configuration import (
     listener_option,
     load_or_complain,
 )
-from gatepost.cli.log_lines import log_to
 from gatepost.cli.rehearsal import Fate, Letter, Rehearsal
 from gatepost.cli.undelivered import undelivered
 from gatepost.config import Config, ConfigError, Listen
 from gatepost.hooks.chain import Chain
+from gatepost.log.set_up import log_to
 from gatepost.server.conversation import Conversation
 from gatepost.session import Endpoint, Session
 from gatepost.site import Site

@@ -9,18 +9,17 @@ from gatepost.archive.conclusions import conclusion_of
 from gatepost.archive.configurations import PlacedPlugin
 from gatepost.archive.records import Record, RecordedDecision, RecordedResult
 
-#: What a decision on a hook is about, and when it is made.
+#: What a decision on a hook is about, and when it is made; on others it is about the client, at
+#: the command of that name.
 MOMENTS = {
     "connect": ("the client", "when it connected"),
-    "helo": ("the greeting", "at HELO"),
-    "starttls": ("the wish for TLS", "at STARTTLS"),
-    "auth": ("the credentials", "at AUTH"),
     "mail": ("the sender", "at MAIL"),
     "rcpt": ("the recipient", "at RCPT"),
     "data": ("the message", "at DATA"),
-    "headers": ("the message", "at the end of its header"),
-    "message": ("the message", "at its end"),
-    "queue": ("the message", "at its end"),
+    "headers": ("the message", "after its header"),
+    "message": ("the message", "after DATA"),
+    "queue": ("the message", "after DATA"),
+    "unrecognized": ("the client", "for a word that is no command"),
 }
 #: Names of one list that are told.
 NAMED = 5
@@ -35,7 +34,7 @@ def moment(decision: RecordedDecision) -> str:
 
 def subject(decision: RecordedDecision, record: Record) -> str:
     """What it was about: `the recipient <bob@example.org>`."""
-    what = MOMENTS.get(decision.hook, (f"the command {decision.hook.upper()}", ""))[0]
+    what = MOMENTS.get(decision.hook, ("the client", ""))[0]
     if decision.recipient is None:
         return what
     return f"{what} <{record.recipients[decision.recipient]}>"
@@ -52,7 +51,7 @@ def plugin_name(name: str, plugin: PlacedPlugin | None) -> str:
     if plugin is None:
         return f"`{name}`"
     options = [f"{key} = {text}" for key, text in (plugin.options | plugin.placement).items()]
-    use = [f"a {plugin.use}"] if plugin.use != plugin.name else []
+    use = [f'use = "{plugin.use}"'] if plugin.use != plugin.name else []
     return f"`{name}` ({', '.join([*use, *options])})" if use or options else f"`{name}`"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gatepost.log.record import completed, fields_of, whole_text
+from gatepost.log.record import fields_of, text_of
 from gatepost.visible import visible
 
 JOURNAL = "/run/systemd/journal/socket"
@@ -49,7 +49,6 @@ class Journald(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one event.  Raises OSError."""
-        record = completed(record)
         octets = "".join(f"{name}={value}\n" for name, value in _fields(record)).encode()
         try:
             # It is never connected, so that a journal which was restarted is found again.
@@ -79,7 +78,7 @@ class Journald(logging.Handler):
 
 def _fields(record: logging.LogRecord) -> Iterator[tuple[str, str]]:
     """All that the journal is told of a complete event, printable."""
-    yield "MESSAGE", visible(whole_text(record))
+    yield "MESSAGE", visible(text_of(record))
     yield "PRIORITY", str(_severity(record.levelno))
     yield from _ALWAYS.items()
     yield "GATEPOST_LOGGER", visible(record.name)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gatepost.log.record import completed, fields_of, whole_text
+from gatepost.log.record import fields_of, text_of
 from gatepost.visible import visible
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -31,12 +31,11 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one event, without its line end."""
-        record = completed(record)
         head: dict[str, object] = {
             "time": self._at(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "text": visible(whole_text(record)),
+            "text": visible(text_of(record)),
         }
         line = _encoded(head | fields_of(record) | head)
         if line.isprintable():

@@ -1,4 +1,4 @@
-"""An event of `logging`, made complete where it happened, so that any thread can write it later."""
+"""What an event of `logging` says: its text on one line, its session, its fields."""
 
 from __future__ import annotations
 
@@ -10,56 +10,59 @@ from contextvars import ContextVar
 #: The id of the session that is being answered; empty: none is.
 SESSION_ID: ContextVar[str] = ContextVar("gatepost_session", default="")
 
-#: Characters of one event's text, and of its exceptions; what is beyond them is left out.
+#: Characters of one event's text; what is beyond them is left out.
 TEXT_LIMIT = 8192
 
 #: Exceptions of one event that are explained: the last, and what it came from.
 _CAUSES = 3
-_COMPLETE = "gatepost_complete"
+#: Where a complete event keeps its session.
+_SESSION = "gatepost_session"
 
 
 def completed(record: logging.LogRecord) -> logging.LogRecord:
-    """A copy of an event that refers to nothing which may change, and that needs no formatting.
+    """A copy of an event that says the same at any time and in any thread.
 
-    Its `msg` is the whole text, its `exc_text` the exceptions on one line.  A text that does not
-    name the session which is being answered has it put in front.
+    Its `msg` is the whole text, exceptions included.
     """
-    told = record.__dict__
-    if _COMPLETE in told:
-        return record
     copy = record.__class__.__new__(record.__class__)
-    copy.__dict__.update(told)
-    fields = told.get("fields")
-    fields = dict(fields) if isinstance(fields, Mapping) else {}
-    text = record.getMessage()
-    session = SESSION_ID.get()
-    if session:
-        fields.setdefault("session", session)
-        if session not in text:
-            text = f"{session} {text}"
-    copy.msg, copy.args = _shortened(text), None
-    if record.exc_info and record.exc_info[1] is not None:
-        copy.exc_text = _shortened(": ".join(_explained(record.exc_info[1])))
-    copy.exc_info = copy.stack_info = None
-    copy.__dict__.update({"fields": fields, _COMPLETE: True})
+    copy.__dict__.update(record.__dict__)
+    copy.msg, copy.args = text_of(record), None
+    copy.exc_info = copy.exc_text = copy.stack_info = None
+    copy.__dict__[_SESSION] = SESSION_ID.get()
     return copy
 
 
-def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What a complete event says beside its text: the session, the event's name and its fields."""
-    told = record.__dict__
-    fields: dict[str, object] = told["fields"]
-    event = told.get("event")
-    return {"event": event} | fields if isinstance(event, str) else fields
+def text_of(record: logging.LogRecord) -> str:
+    """The text of an event, its exceptions included; it may hold any character.
 
-
-def whole_text(record: logging.LogRecord) -> str:
-    """The text of a complete event, with its exceptions; it may hold any character."""
-    return f"{record.msg}: {record.exc_text}" if record.exc_text else str(record.msg)
-
-
-def _shortened(text: str) -> str:
+    The session that is being answered is put in front of a text that does not name it.
+    """
+    text = record.getMessage()
+    session = _session(record)
+    if session and session not in text:
+        text = f"{session} {text}"
+    if record.exc_info and record.exc_info[1] is not None:
+        text = ": ".join((text, *_explained(record.exc_info[1])))
     return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}..."
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What an event says beside its text: its session, its name, and the fields that go with it."""
+    told = record.__dict__
+    fields, event = told.get("fields"), told.get("event")
+    known: dict[str, object] = {}
+    if session := _session(record):
+        known["session"] = session
+    if isinstance(event, str):
+        known["event"] = event
+    if isinstance(fields, Mapping):
+        known.update(fields)
+    return known
+
+
+def _session(record: logging.LogRecord) -> str:
+    session: str | None = record.__dict__.get(_SESSION)
+    return SESSION_ID.get() if session is None else session
 
 
 def _explained(error: BaseException) -> Iterator[str]:

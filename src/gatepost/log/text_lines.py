@@ -7,7 +7,7 @@ import time
 
 import click
 
-from gatepost.log.record import completed, whole_text
+from gatepost.log.record import text_of
 from gatepost.visible import visible
 
 #: How the time is told, in the words of `strftime`: to one who looks on, and to one who looks back.
@@ -32,9 +32,8 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one event, without its line end."""
-        record = completed(record)
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        line = visible(f"{level}{whole_text(record)}")
+        line = visible(f"{level}{text_of(record)}")
         if not self._moment:
             return line
         moment = self._at(int(record.created))

@@ -6,12 +6,13 @@ import io
 import logging
 import re
 
-from gatepost.cli.log_lines import LogLines, log_to
+from gatepost.log.set_up import log_to
+from gatepost.log.text_lines import TextLines
 
 
 def line(message: str, *values: object, level: int = logging.INFO, colour: bool = False) -> str:
     record = logging.LogRecord("gatepost", level, "file.py", 1, message, values, None)
-    return LogLines(colour=colour).format(record)
+    return TextLines(colour=colour).format(record)
 
 
 def test_an_event_is_a_line_behind_the_time() -> None:
