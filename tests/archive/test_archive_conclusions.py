@@ -145,6 +145,12 @@ def test_a_client_that_found_its_way_later() -> None:
     assert concluded(proved, failed, message=0)[0] == "refused"
 
 
+def test_what_was_only_noted_opens_no_door() -> None:
+    failed = decision("auth_file", "auth", "deny", message=0)
+    noted = decision("dnsbl", "helo", "accept", message=0, mode="report")
+    assert concluded(failed, noted, message=0)[0] == "refused"
+
+
 def test_a_session_without_anything() -> None:
     no_help = decision("help_text", "help", "deny", message=0)
     assert concluded(no_help, message=0) == ("idle", "", "")

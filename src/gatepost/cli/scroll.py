@@ -49,6 +49,7 @@ class TerminalScroll:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False)
+        self._legend: list[str] = []
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -64,8 +65,10 @@ class TerminalScroll:
 
     def show(self, record: Record, strip: Strip) -> None:
         """Add a line about a record."""
-        legend = [Text(line, style="dim") for line in _legend(strip)]
-        self._live.update(Group(*legend), refresh=True)
+        legend = _legend(strip)
+        if legend != self._legend:
+            self._legend = legend
+            self._live.update(Group(*(Text(line, "dim") for line in legend)), refresh=True)
         symbols = Text()
         for symbol in strip.of(record):
             symbols.append(symbol, COLOURS.get(symbol, "dim"))

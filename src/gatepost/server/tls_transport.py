@@ -86,7 +86,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
-        self._above.connection_lost(error)
+        above = self._above
+        del self._above  # or each would keep the other until the garbage collector comes
+        above.connection_lost(error)
 
     # -- What the connection above calls ----------------------------------------------------------
 
