@@ -60,6 +60,8 @@ class Trail:
     def add(self, entry: Decision | Result) -> None:
         """Put an entry at the end."""
         if type(entry) is Result and entry.method:
+            if not isinstance(entry.method, str):
+                raise TypeError(f"{entry.method!r} is no method of RFC 8601")
             self._told = (*self._told, entry)
         if len(self._entries) >= TRAIL_LIMIT:
             self._make_room(entry.message)
