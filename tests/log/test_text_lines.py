@@ -1,4 +1,4 @@
-"""The log: one line an event, whatever is in it."""
+"""The log for people: one line an event, whatever is in it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,48 @@ import io
 import logging
 import re
 
+import pytest
+
+from gatepost.log.record import TEXT_LIMIT
 from gatepost.log.set_up import log_to
-from gatepost.log.text_lines import TextLines
+from gatepost.log.text_lines import DATE_AND_TIME, TIME_OF_DAY, TextLines
 
 
-def line(message: str, *values: object, level: int = logging.INFO, colour: bool = False) -> str:
+def line(
+    message: str,
+    *values: object,
+    level: int = logging.INFO,
+    moment: str = TIME_OF_DAY,
+    colour: bool = False,
+) -> str:
     record = logging.LogRecord("gatepost", level, "file.py", 1, message, values, None)
-    return TextLines(colour=colour).format(record)
+    return TextLines(moment, colour=colour).format(record)
 
 
 def test_an_event_is_a_line_behind_the_time() -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d a sees b", line("%s sees %s", "a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "shown"),
+    [
+        (DATE_AND_TIME, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} gone"),
+        ("", "gone"),
+    ],
+)
+def test_who_looks_back_sees_the_date_and_who_has_it_already_sees_no_time(
+    moment: str, shown: str
+) -> None:
+    assert re.fullmatch(shown, line("gone", moment=moment))
+
+
+def test_the_time_goes_on() -> None:
+    lines = TextLines("%S")
+    record = logging.LogRecord("gatepost", logging.INFO, "file.py", 1, "tick", None, None)
+    record.created = 1_000_000_000.9
+    first = lines.format(record)
+    record.created += 0.2
+    assert (first, lines.format(record)) == ("40 tick", "41 tick")
 
 
 def test_only_trouble_is_called_by_its_level() -> None:
@@ -33,6 +64,10 @@ def test_colour_is_around_the_line_and_not_in_it() -> None:
     shown = line("\x1b[1mbold", level=logging.ERROR, colour=True)
     assert r"\x1b[1mbold" in shown
     assert shown.startswith("\x1b[2m")
+
+
+def test_a_line_ends_somewhere() -> None:
+    assert len(line("%s", "long " * TEXT_LIMIT, moment="")) == TEXT_LIMIT + len("...")
 
 
 def test_an_exception_is_told_on_the_same_line_with_where_it_came_from() -> None:

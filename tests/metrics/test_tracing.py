@@ -23,7 +23,7 @@ from gatepost.app import Gate
 from gatepost.config import Listen
 from gatepost.hooks.placement import Placement
 from gatepost.metrics.tracing import Tracer, with_path
-from gatepost.testing import A_TLS, MX, a_session, converse
+from gatepost.testing import A_TLS, MX, a_session, a_transaction, converse
 
 HELLO = "S: 220 ...\nC: EHLO client.example\nS: 250 ...\n"
 BEGINNING = (
@@ -127,6 +127,7 @@ def test_a_session_its_messages_and_its_decisions() -> None:
     assert {span.trace_id for span in collector.spans} == {root.trace_id}
     assert root.parent_span_id == b""
     assert root.kind == Span.SPAN_KIND_SERVER
+    assert root.start_time_unix_nano == int(session.started * 1_000_000_000)
     assert values(root.attributes) == {
         "gatepost.session": session.id,
         "gatepost.listener": "mx",
@@ -211,11 +212,31 @@ def test_nobodys_mailbox_is_told() -> None:
 
 
 def test_a_session_that_xclient_gives_to_another_stays_one() -> None:
+    class Doorman(Plugin):
+        """Lets everybody in, and says so."""
+
+        def connect(self, session: Session) -> Accept:
+            return Accept()
+
     listen: Listen = replace(MX, xclient_from=("192.0.2.1",))
     xclient = "C: XCLIENT ADDR=203.0.113.9 PORT=7\nS: 220 ...\n"
-    collector, _ = traced(HELLO + xclient + BYE, listen=listen)
-    found = values(collector.one("session").attributes)
+    collector, _ = traced(HELLO + xclient + BYE, plugins=(Doorman(),), listen=listen)
+    root = collector.one("session")
+    found = values(root.attributes)
     assert (found["client.address"], found["client.port"]) == ("203.0.113.9", 7)
+    parents = [span.parent_span_id for span in collector.named("connect doorman")]
+    assert parents == [root.span_id] * 2
+
+
+def test_nothing_is_kept_of_what_is_over() -> None:
+    tracer = Tracer("http://127.0.0.1:1")
+    for _ in range(3):
+        transaction = a_transaction()
+        tracer.connect(transaction.session)
+        tracer.mail(transaction, transaction.sender)
+        tracer.reset(transaction)
+        tracer.disconnect(transaction.session)
+    assert tracer._sessions == tracer._transactions == {}
 
 
 def test_a_connection_of_which_nobody_was_asked_has_no_trace() -> None:
