@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,16 +13,18 @@ from pathlib import Path
 import click
 
 from gatepost.cli.complaint import complain
-from gatepost.cli.configuration import config_option, load_or_complain
+from gatepost.cli.configuration import config_option
 from gatepost.cli.open_files import allow_connections
 from gatepost.cli.signals import Ending, unless
 from gatepost.cli.welcome import welcome
-from gatepost.config import Config
+from gatepost.config import Config, ConfigError, config_text, parse_config
 from gatepost.log.set_up import CannotLog, log_to, set_up
 from gatepost.processes.privileges import NoSuchAccount
 from gatepost.processes.supervisor import Supervisor
 from gatepost.processes.worker_process import WorkerFailed
 from gatepost.server.listener import CannotListen
+
+log = logging.getLogger(__name__)
 
 _REMEDIES = {
     errno.EADDRINUSE: "another program listens there; stop it, or write another address",
@@ -45,19 +48,25 @@ def command(config_file: Path, quiet: bool) -> None:
     is `gatepost reload`.
     """
     log_to(sys.stderr, logging.WARNING if quiet else logging.INFO)
-    config = load_or_complain(config_file)
     try:
+        text = config_text(config_file)
+        config = parse_config(text, path=config_file)
         set_up(config.log, quiet=quiet)
+    except ConfigError as error:
+        complain(*error.complaints)
     except CannotLog as error:
         complain(str(error))
     allow_connections(config.limits.connections)
-    asyncio.run(_serve(config_file, config, quiet=quiet))
+    if os.getuid() == 0 and not config.user:
+        log.warning("it runs as root: name somebody else as `user`")
+    asyncio.run(_serve(config_file, text, config, quiet=quiet))
 
 
-async def _serve(config_file: Path, config: Config, *, quiet: bool) -> None:
+async def _serve(path: Path, text: str, config: Config, *, quiet: bool) -> None:
     ending = Ending()
-    supervisor = Supervisor(config_file, config, quiet=quiet)
     try:
+        supervisor = Supervisor(path, text, config, quiet=quiet)
+        _reload_on_hangup(supervisor)
         started = await unless(ending.asked, supervisor.start())
     except CannotListen as error:
         complain(_cannot_listen(error))
@@ -67,14 +76,12 @@ async def _serve(config_file: Path, config: Config, *, quiet: bool) -> None:
         complain(f"the server cannot start: {error}")
     if not started:
         return
-    welcome(config, supervisor.addresses)
-    _reload_on_hangup(supervisor)
+    welcome(supervisor.config, supervisor.addresses)
     await _first(ending.asked, supervisor.asked_to_end)
+    grace = supervisor.config.grace
     if supervisor.sessions:
-        click.echo(
-            f"Messages under way have {config.grace:g} seconds; a second signal ends them at once"
-        )
-    if not await unless(ending.insisted, supervisor.stop(config.grace)):
+        click.echo(f"Messages under way have {grace:g} seconds; a second signal ends them at once")
+    if not await unless(ending.insisted, supervisor.stop(grace)):
         await supervisor.stop(grace=0)
     click.echo("Stopped")
 

@@ -57,6 +57,11 @@ class _File:
 
 def load_config(path: Path) -> Config:
     """Read a configuration file.  Raises ConfigError with all that is wrong with it."""
+    return parse_config(config_text(path), path=path)
+
+
+def config_text(path: Path) -> str:
+    """The text of a configuration file.  Raises ConfigError where it cannot be read."""
     try:
         octets = path.read_bytes()
     except FileNotFoundError as error:
@@ -65,11 +70,10 @@ def load_config(path: Path) -> Config:
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     try:
-        text = octets.decode("utf-8-sig")
+        return octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = octets.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: not UTF-8"]) from error
-    return parse_config(text, path=path)
 
 
 def state_directory(path: Path) -> Path:
@@ -82,10 +86,11 @@ def state_directory(path: Path) -> Path:
         return directory / STATE
 
 
-def parse_config(text: str, *, path: Path) -> Config:
+def parse_config(text: str, *, path: Path, with_plugins: bool = True) -> Config:
     """Read the text of a configuration that stands, or might stand, at `path`.
 
-    Paths in it start at the directory of `path`.  Raises ConfigError with all that is wrong.
+    Paths in it start at the directory of `path`.  Without its plugins, their tables are not looked
+    at and none of their code is run.  Raises ConfigError with all that is wrong.
     """
     try:
         table = tomllib.loads(text)
@@ -94,13 +99,16 @@ def parse_config(text: str, *, path: Path) -> Config:
     except RecursionError as error:
         raise ConfigError([f"{path}: lists or tables are nested too deep"]) from error
     complaints = Complaints()
-    config = _read(table, path.absolute().parent, complaints)
+    directory = path.absolute().parent
+    config = _read(table, directory, complaints, with_plugins=with_plugins)
     if complaints:
         raise complaints.located(path, text)
     return config
 
 
-def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) -> Config:
+def _read(
+    table: Mapping[str, object], directory: Path, complaints: Complaints, *, with_plugins: bool
+) -> Config:
     """The configuration; it is of use only if there are no complaints afterwards."""
     values, wrong = fill(table, declared_options(_File), directory)
     complaints.take(wrong)
@@ -113,7 +121,7 @@ def _read(table: Mapping[str, object], directory: Path, complaints: Complaints) 
         )
     all_sound = len(listeners) == len(file.listen)
     plugins = read_plugins(
-        file.plugin,
+        file.plugin if with_plugins else (),
         complaints,
         directory=directory,
         directories=file.plugin_directories,

@@ -32,19 +32,27 @@ class Channel:
         with suppress(OSError, RuntimeError):
             self._writer.write(json.dumps({"say": say, **more}).encode() + b"\n")
 
+    async def flush(self) -> None:
+        """Wait until the other side has taken most of what was told; not at all if it is gone."""
+        with suppress(OSError):
+            await self._writer.drain()
+
     async def hear(self) -> Told | None:
         """What the other side tells next; None when it is gone, or talks nonsense."""
         try:
             line = await self._reader.readline()
             told = json.loads(line) if line else None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return told if isinstance(told, dict) and "say" in told else None
 
     async def close(self) -> None:
         """Say no more, when everything is said."""
-        with suppress(OSError):
-            await self._writer.drain()
+        await self.flush()
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
+
+    def abort(self) -> None:
+        """Say no more, also of what was told and is not taken yet."""
+        self._writer.transport.abort()

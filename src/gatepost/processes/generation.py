@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 
-from gatepost.app import GRACE
 from gatepost.processes.worker_process import WorkerFailed, WorkerProcess
 
 log = logging.getLogger(__name__)
 
-#: Seconds of silence after which a worker is held for dead.
-SILENCE = 30.0
-#: Seconds between two looks at them.
-LOOK_EVERY = 1.0
-#: Seconds before a worker that has died is replaced: at first, and at most.
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
-#: A worker that has lived for so many seconds was a sound one.
-SOUND = 30.0
-#: Seconds beyond their grace before workers that do not end are killed.
-PATIENCE = 5.0
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When a generation acts; all in seconds."""
+
+    starting: float = 60.0  #: that a worker may take to be ready
+    look_every: float = 1.0  #: between two looks at the workers
+    silence: float = 30.0  #: after which a worker that gives no sign of life is held for dead
+    shortest_pause: float = 0.1  #: before a worker that has died is replaced, the first time
+    longest_pause: float = 30.0  #: each time it is doubled, up to this
+    sound: float = 30.0  #: a worker that has lived for so long was a sound one
+    patience: float = 5.0  #: beyond their grace, before workers that do not end are killed
+
+
+USUAL_PACE: Final = Pace()
 
 
 class Generation:
@@ -35,11 +40,14 @@ class Generation:
         count: int,
         new_worker: Callable[[], Awaitable[WorkerProcess]],
         gone: Callable[[WorkerProcess], None],
+        *,
+        pace: Pace = USUAL_PACE,
     ) -> None:
         self._count = count
         self._new_worker = new_worker
         self._gone = gone
-        self._is_ending = False
+        self._pace = pace
+        self._ending = asyncio.Event()
         self._places: list[asyncio.Task[None]] = []
         self._looking: asyncio.Task[None] | None = None
         self.workers: list[WorkerProcess] = []
@@ -51,17 +59,23 @@ class Generation:
         Raises WorkerFailed, or OSError, when one of them does not come up; none is left then.
         """
         try:
-            first = [await self._start_one() for _ in range(self._count)]
-            await asyncio.gather(*(worker.ready() for worker in first))
+            for _ in range(self._count):
+                await self._start_one()
+            first = tuple(self.workers)
+            await asyncio.gather(*(worker.ready(self._pace.starting) for worker in first))
         except BaseException:
-            await self.stop(grace=0)
+            self.kill()
+            await asyncio.gather(*map(self._ended, tuple(self.workers)))
             raise
         self._places = [asyncio.create_task(self._keep(worker)) for worker in first]
         self._looking = asyncio.create_task(self._look())
 
-    async def retire(self, seconds: float) -> None:
-        """Have all go when their clients have gone, in so many seconds at most."""
-        await self._let_go(lambda worker: worker.retire(seconds), seconds + GRACE)
+    async def retire(self, seconds: float, *, grace: float) -> None:
+        """Have all go when their clients have gone, in so many seconds at most.
+
+        Who is still there then is sent away; messages under way have `grace` seconds.
+        """
+        await self._let_go(lambda worker: worker.retire(seconds, grace=grace), seconds + grace)
 
     async def stop(self, grace: float) -> None:
         """Have all go; messages under way have `grace` seconds."""
@@ -69,22 +83,22 @@ class Generation:
 
     def kill(self) -> None:
         """End all at once."""
-        for worker in tuple(self.workers):
+        for worker in self.workers:
             worker.kill()
 
     async def _let_go(self, tell: Callable[[WorkerProcess], None], seconds: float) -> None:
-        self._is_ending = True
-        for worker in tuple(self.workers):
+        self._ending.set()
+        for worker in self.workers:
             tell(worker)
-        ended = [asyncio.create_task(self._ended(worker)) for worker in tuple(self.workers)]
-        if ended:
-            _, late = await asyncio.wait(ended, timeout=seconds + PATIENCE)
+        patience = self._pace.patience
+        if self._places:
+            _, late = await asyncio.wait(self._places, timeout=seconds + patience)
             if late:
                 log.warning("%d workers did not end in time, and are killed", len(late))
                 self.kill()
-                await asyncio.wait(late)
-        for task in (*self._places, *([self._looking] if self._looking else [])):
-            task.cancel()
+                await asyncio.wait(late, timeout=patience)
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def _start_one(self) -> WorkerProcess:
         worker = await self._new_worker()
@@ -93,49 +107,66 @@ class Generation:
 
     async def _ended(self, worker: WorkerProcess) -> str:
         how = await worker.ended()
-        if worker in self.workers:
-            self.workers.remove(worker)
-            self._gone(worker)
+        self.workers.remove(worker)
+        self._gone(worker)
         return how
 
     async def _keep(self, worker: WorkerProcess) -> None:
-        """See that one worker's place is taken."""
-        pause = SHORTEST_PAUSE
+        """See that one worker's place is taken, until the generation ends."""
+        pace, pause = self._pace, self._pace.shortest_pause
+        place: WorkerProcess | None = worker
         while True:
-            how = await self._ended(worker)
-            if self._is_ending:
+            if place is not None:
+                how = await self._ended(place)
+                if place.age > pace.sound:
+                    pause = pace.shortest_pause
+                if not self._ending.is_set():
+                    text = "worker %d has ended: %s; in %.1f s there is another"
+                    log.error(text, place.pid, how, pause)
+            if await self._ends_within(pause):
                 return
-            if time.time() - worker.started > SOUND:
-                pause = SHORTEST_PAUSE
-            log.error("worker %d has ended: %s; in %.1f s there is another", worker.pid, how, pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-            if self._is_ending:
-                return
-            worker = await self._replacement(worker)
+            pause = min(pause * 2, pace.longest_pause)
+            place = await self._replacement()
 
-    async def _replacement(self, dead: WorkerProcess) -> WorkerProcess:
-        """Another worker; one that does not come up ends by itself, and is replaced in turn."""
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ending.wait()
+        except TimeoutError:
+            return False
+
+    async def _replacement(self) -> WorkerProcess | None:
+        """Another worker, which may be dying already; None: the system has none to give."""
         try:
             worker = await self._start_one()
         except OSError as error:
             log.error("no worker can be started: %s", error)
-            return dead
+            return None
+        if self._ending.is_set():  # it came too late to be told
+            worker.kill()
+            return worker
         self.replaced += 1
         try:
-            await worker.ready()
+            await worker.ready(self._pace.starting)
         except WorkerFailed as error:
-            for complaint in error.complaints:
-                log.error("%s", complaint)
             worker.kill()
+            for complaint in error.complaints if not self._ending.is_set() else ():
+                log.error("%s", complaint)
         return worker
 
     async def _look(self) -> None:
-        """Kill workers that give no sign of life; what becomes of that is seen by `_keep`."""
+        """Kill workers that give no sign of life; what becomes of that is seen by `_keep`.
+
+        Silence is counted in looks and not by the clock: where we were stopped ourselves for a
+        while, what the workers have said meanwhile is still to be heard.
+        """
+        pace = self._pace
         while True:
-            await asyncio.sleep(LOOK_EVERY)
-            now = time.monotonic()
-            for worker in tuple(self.workers):
-                if worker.is_ready and now - worker.heard > SILENCE:
-                    log.error("worker %d has been silent for %.0f s: killed", worker.pid, SILENCE)
+            await asyncio.sleep(pace.look_every)
+            for worker in self.workers:
+                worker.silent_looks += 1
+                if worker.is_ready and worker.silent_looks * pace.look_every > pace.silence:
+                    log.error(
+                        "worker %d has been silent for %g s: killed", worker.pid, pace.silence
+                    )
                     worker.kill()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 #: The variable of the environment in which they stand.
 VARIABLE = "GATEPOST_WORKER"
+#: How the variables begin by which a service manager talks to the supervisor, and to nobody else.
+_NOT_FOR_WORKERS = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,25 @@ class Orders:
     quiet: bool  #: log warnings and errors only
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Orders:
-        """The orders of this process.  Raises KeyError where it has none."""
-        told = json.loads(environment[VARIABLE])
-        return cls(**told | {"sockets": tuple(told["sockets"])})
+    def from_environment(cls, environment: MutableMapping[str, str]) -> Orders:
+        """The orders of this process, which no program that it starts is to see.
+
+        Neither is such a program to inherit the descriptors.  Raises KeyError where there are none.
+        """
+        told = json.loads(environment.pop(VARIABLE))
+        orders = cls(**told | {"sockets": tuple(told["sockets"])})
+        for descriptor in orders.descriptors:
+            os.set_inheritable(descriptor, False)
+        return orders
 
     def in_environment(self) -> dict[str, str]:
         """The environment of a worker with these orders."""
-        return {**os.environ, VARIABLE: json.dumps(asdict(self))}
+        ours = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_NOT_FOR_WORKERS)
+        }
+        return {**ours, VARIABLE: json.dumps(asdict(self))}
 
     @property
     def descriptors(self) -> tuple[int, ...]:

@@ -25,6 +25,11 @@ class Sockets:
         self._files: dict[str, tuple[Path, os.stat_result]] = {}  #: Unix sockets made here
         self._inherited = {_name_of(one): one for one in inherited}
 
+    @property
+    def unclaimed(self) -> tuple[str, ...]:
+        """The addresses of those that were bound by somebody else, and that no listener has."""
+        return tuple(self._inherited)
+
     def bind(self, listens: Iterable[Listen]) -> list[socket.socket]:
         """The sockets of these listeners, those that are bound already and new ones.
 

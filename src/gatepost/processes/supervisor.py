@@ -7,49 +7,53 @@ import logging
 import os
 import secrets
 import time
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
-from gatepost.config import Config, ConfigError, SocketAddress, load_config
-from gatepost.metrics.exposition import exposition
+from gatepost.config import Config, ConfigError, SocketAddress, config_text, parse_config
+from gatepost.log.set_up import CannotLog, set_up
 from gatepost.processes.channel import Told
 from gatepost.processes.control import ControlSocket
 from gatepost.processes.generation import Generation
+from gatepost.processes.pages import Pages
 from gatepost.processes.privileges import become, give_to
 from gatepost.processes.recruiting import Recruiting
 from gatepost.processes.sockets import Sockets, from_systemd
 from gatepost.processes.systemd import Systemd
-from gatepost.processes.worker_process import WorkerFailed
+from gatepost.processes.worker_process import WorkerFailed, WorkerProcess
 from gatepost.server.listener import CannotListen
 
 log = logging.getLogger(__name__)
 
-
-class WatchSite(Protocol):
-    """The pages for machines that watch the server."""
-
-    async def close(self) -> None:
-        """Answer no more."""
+STOPPING = "the server is being stopped"
 
 
 class Supervisor:
-    """A whole server of several processes."""
+    """A whole server of several processes.
 
-    def __init__(self, config_file: Path, config: Config, *, quiet: bool) -> None:
+    `config` is that of the text.  It knows nothing of mail, and nothing of plugins: once the
+    workers are there, only they look at plugins' tables and run their code.
+    """
+
+    def __init__(self, path: Path, text: str, config: Config, *, quiet: bool) -> None:
         self.config = config
         self.asked_to_end = asyncio.Event()  #: by the control socket
-        self._config_file = config_file
+        self._path = path
+        self._text = text
+        self._quiet = quiet
         self._started = time.time()
         self._reloads = 0
         self._sockets = Sockets(from_systemd(os.environ))
         self._control = ControlSocket(config.state, self._answer)
         self._systemd = Systemd(os.environ)
-        self._recruiting = Recruiting(config_file, seed=secrets.token_hex(32), quiet=quiet)
+        self._recruiting = Recruiting(path, seed=secrets.token_hex(32), quiet=quiet)
+        self._pages = Pages(self._recruiting.accumulator, ready=self._is_ready)
         self._generation: Generation | None = None
         self._retiring: dict[Generation, asyncio.Task[None]] = {}
+        self._is_stopping = False
         self._switching = asyncio.Lock()
-        self._site: WatchSite | None = None
+        self._next_reload: asyncio.Task[tuple[str, ...]] | None = None
+        self._switch: asyncio.Task[None] | None = None
         self._showing_life: asyncio.Task[None] | None = None
 
     @property
@@ -60,7 +64,7 @@ class Supervisor:
     @property
     def sessions(self) -> int:
         """How many clients there are, as of the last second."""
-        return sum(worker["sessions"] for worker in self._workers())
+        return sum(_sessions(worker) for worker in self._workers())
 
     async def start(self) -> None:
         """Bind the sockets, give up privileges, and start the workers.
@@ -69,18 +73,17 @@ class Supervisor:
         """
         config = self.config
         try:
-            self._sockets.bind(config.listen)
-            config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            give_to(config.state, config.user, config.group)
-            become(config.user, config.group)
-            await self._control.open()
-            self._generation = self._new_generation(config)
-            await self._generation.start()
-            await self._open_site(config)
+            async with self._switching:  # whoever asks for a reload meanwhile waits
+                self._sockets.bind(config.listen)
+                self._give_up_privileges(config)
+                await self._control.open()
+                await self._put_to_work(config, self._text)
         except BaseException:
-            self._close()
+            await self._close()
             raise
-        self._systemd.tell("READY=1", f"STATUS=Listening on {', '.join(map(str, self.addresses))}")
+        for address in self._sockets.unclaimed:
+            log.warning("systemd has bound %s, which is the address of no listener", address)
+        self._systemd.tell("READY=1", self._described())
         if self._systemd.watchdog:
             self._showing_life = asyncio.create_task(self._show_life())
 
@@ -89,16 +92,44 @@ class Supervisor:
 
         Nobody is cut off: the old ones stay until their clients have gone, `drain` seconds at most.
         """
+        if self._next_reload is None:
+            self._next_reload = asyncio.create_task(self._reload())
+        return await asyncio.shield(self._next_reload)
+
+    async def stop(self, grace: float) -> None:
+        """End; messages under way have `grace` seconds."""
+        self._is_stopping = True
+        self._systemd.tell("STOPPING=1")
+        if self._switch is not None:
+            self._switch.cancel()
+            await asyncio.wait((self._switch,))
+        await self._pages.close()
+        self._sockets.close()
+        for task in self._retiring.values():
+            task.cancel()
+        await asyncio.gather(*(generation.stop(grace) for generation in self._generations()))
+        await self._close()
+
+    # -- Generations ------------------------------------------------------------------------------
+
+    def _generations(self) -> list[Generation]:
+        return [*([self._generation] if self._generation else []), *self._retiring]
+
+    def _new_generation(self, config: Config, text: str) -> Generation:
+        sockets = self._sockets.bind(config.listen)
+        recruiting = self._recruiting
+        return Generation(
+            config.workers or len(os.sched_getaffinity(0)),
+            lambda: recruiting.new_worker(text, sockets),
+            recruiting.gone,
+        )
+
+    async def _reload(self) -> tuple[str, ...]:
         async with self._switching:
+            self._next_reload = None  # who asks from now on wants what is written from now on
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            complaints: tuple[str, ...] = ()
-            try:
-                await self._hand_over(load_config(self._config_file))
-            except (ConfigError, WorkerFailed) as error:
-                complaints = error.complaints
-            except OSError as error:  # CannotListen is one
-                complaints = (str(error),)
-            self._systemd.tell("READY=1")
+            complaints = await self._attempt()
+            self._systemd.tell("READY=1", self._described())
         for complaint in complaints:
             log.error("%s", complaint)
         if complaints:
@@ -108,73 +139,71 @@ class Supervisor:
             log.info("reloaded: new workers have taken over")
         return complaints
 
-    async def stop(self, grace: float) -> None:
-        """End; messages under way have `grace` seconds."""
-        self._systemd.tell("STOPPING=1")
-        await self._close_site()
-        self._sockets.close()
-        for task in self._retiring.values():
-            task.cancel()
-        generations = [*self._retiring, *([self._generation] if self._generation else [])]
-        await asyncio.gather(*(generation.stop(grace) for generation in generations))
-        self._close()
+    async def _attempt(self) -> tuple[str, ...]:
+        """Switch over, or leave everything as it was and say why."""
+        if self._is_stopping:
+            return (STOPPING,)
+        self._switch = asyncio.create_task(self._switch_over())
+        await asyncio.wait((self._switch,))
+        if self._switch.cancelled():
+            return (STOPPING,)
+        try:
+            self._switch.result()
+        except (ConfigError, WorkerFailed) as error:
+            return error.complaints
+        except CannotListen as error:
+            return (f"cannot listen on {error.listen.address}: {error.strerror}",)
+        except OSError as error:
+            return (str(error),)
+        return ()
 
-    # -- Generations ------------------------------------------------------------------------------
+    async def _switch_over(self) -> None:
+        text = config_text(self._path)
+        config = parse_config(text, path=self._path, with_plugins=False)
+        try:
+            await self._put_to_work(config, text)
+        finally:
+            self._sockets.keep_only(self.config.listen)
+        try:
+            set_up(config.log, quiet=self._quiet)
+        except CannotLog as error:  # though the workers could
+            log.error("%s: the supervisor goes on with its former log", error)
 
-    def _new_generation(self, config: Config) -> Generation:
-        text = self._config_file.read_text(encoding="utf-8-sig")
-        sockets = self._sockets.bind(config.listen)
-        recruiting = self._recruiting
-        return Generation(
-            config.workers or len(os.sched_getaffinity(0)),
-            lambda: recruiting.new_worker(text, sockets),
-            recruiting.gone,
-        )
+    async def _put_to_work(self, config: Config, text: str) -> None:
+        """Have workers take clients in; former ones are to go then."""
+        new = self._new_generation(config, text)
+        async with self._pages.moving(config.metrics.address):
+            await new.start()
+        self._take_on(config, new)
 
-    async def _hand_over(self, config: Config) -> None:
-        new = self._new_generation(config)
-        await new.start()
-        old, self._generation = self._generation, new
+    def _take_on(self, config: Config, new: Generation) -> None:
+        former, old = self.config, self._generation
+        self.config, self._generation = config, new
         if old is not None:
-            self._retiring[old] = asyncio.create_task(self._retire(old, config.drain))
-        if config.metrics != self.config.metrics:
-            await self._close_site()
-            await self._open_site(config)
-        self.config = config
-        self._sockets.keep_only(config.listen)
+            self._retiring[old] = asyncio.create_task(self._retire(old, former))
+        for option in ("user", "group", "state"):
+            if getattr(config, option) != getattr(former, option):
+                log.warning("%r has changed: that takes effect at the next start", option)
 
-    async def _open_site(self, config: Config) -> None:
-        """Serve the figures, where that is wanted; aiohttp is there only then."""
-        if config.metrics.address:
-            web = import_module("gatepost.metrics.web")
-            accumulator = self._recruiting.accumulator
-            self._site = await web.start_site(
-                config.metrics.address,
-                metrics=lambda: exposition(accumulator.total()),
-                healthy=lambda: True,
-                ready=self._is_ready,
-            )
-
-    async def _close_site(self) -> None:
-        if self._site is not None:
-            await self._site.close()
-            self._site = None
-
-    def _is_ready(self) -> bool:
-        """Whether somebody takes clients in."""
-        workers = self._generation.workers if self._generation else []
-        return any(worker.is_ready for worker in workers)
-
-    async def _retire(self, old: Generation, seconds: float) -> None:
-        await old.retire(seconds)
+    async def _retire(self, old: Generation, config: Config) -> None:
+        await old.retire(config.drain, grace=config.grace)
         del self._retiring[old]
 
-    def _close(self) -> None:
+    def _give_up_privileges(self, config: Config) -> None:
+        config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in filter(None, (config.state, config.log.file)):
+            give_to(path, config.user, config.group)
+        become(config.user, config.group)
+
+    async def _close(self) -> None:
         if self._showing_life is not None:
             self._showing_life.cancel()
+        await self._pages.close()
         self._control.close()
         self._sockets.close()
         self._recruiting.close()
+
+    # -- What is told -----------------------------------------------------------------------------
 
     async def _show_life(self) -> None:
         """Tell systemd that there is still somebody, in time."""
@@ -182,7 +211,13 @@ class Supervisor:
             self._systemd.tell("WATCHDOG=1")
             await asyncio.sleep(self._systemd.watchdog / 2)
 
-    # -- Questions --------------------------------------------------------------------------------
+    def _described(self) -> str:
+        return f"STATUS=Listening on {', '.join(map(str, self.addresses))}"
+
+    def _is_ready(self) -> bool:
+        """Whether somebody takes clients in."""
+        workers = self._generation.workers if self._generation else []
+        return any(worker.is_ready for worker in workers)
 
     async def _answer(self, told: Told) -> Told:
         match told["say"]:
@@ -203,22 +238,22 @@ class Supervisor:
             "reloads": self._reloads,
             "replaced": self._generation.replaced if self._generation else 0,
             "addresses": [str(address) for address in self.addresses],
-            "workers": self._workers(),
+            "workers": [
+                {
+                    "pid": worker.pid,
+                    "started": worker.started,
+                    "state": worker.state,
+                    "sessions": _sessions(worker),
+                    "taken": worker.last_beat.get("taken", 0),
+                }
+                for worker in self._workers()
+            ],
         }
 
-    def _workers(self) -> list[Told]:
-        generations = [*([self._generation] if self._generation else []), *self._retiring]
-        return [
-            {
-                "pid": worker.pid,
-                "started": worker.started,
-                "state": worker.state,
-                "sessions": worker.last_beat.get("sessions", 0),
-                "taken": worker.last_beat.get("taken", 0),
-            }
-            for generation in generations
-            for worker in generation.workers
-        ]
+    def _workers(self) -> Iterator[WorkerProcess]:
+        for generation in self._generations():
+            yield from generation.workers
 
 
-__all__ = ["CannotListen", "Supervisor"]
+def _sessions(worker: WorkerProcess) -> int:
+    return int(worker.last_beat.get("sessions", 0))

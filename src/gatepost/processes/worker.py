@@ -10,7 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
-from gatepost.app import GRACE, Gate
+from gatepost.app import Gate
 from gatepost.config import Config, ConfigError, parse_config
 from gatepost.event_loop import event_loop
 from gatepost.log.set_up import set_up
@@ -19,6 +19,7 @@ from gatepost.metrics.table import OPEN_CONNECTIONS
 from gatepost.processes.channel import Channel
 from gatepost.processes.observers import observers
 from gatepost.processes.orders import Orders
+from gatepost.processes.service import Service
 from gatepost.server.tally import Tally
 
 #: Seconds between two signs of life.
@@ -49,13 +50,19 @@ async def _work(orders: Orders, text: str, path: Path) -> int:
     except Exception as error:  # a plugin's `startup` may raise whatever it likes
         who = ", ".join(getattr(error, "__notes__", ())) or "a worker cannot start"
         return await _fail(channel, f"{who}: {type(error).__name__}: {error}")
+    service = Service(gate)
+    # Who ends all processes of a service at once, or this one alone, is not to cut anybody off.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.stop, config.grace)
     channel.tell("ready")
-    beating = asyncio.create_task(_beat(channel, gate, figures))
-    try:
-        await _obey(channel, gate)
-    finally:
-        beating.cancel()
-        await channel.close()
+    tasks = (
+        asyncio.create_task(_beat(channel, gate, figures)),
+        asyncio.create_task(_obey(channel, service, config.grace)),
+    )
+    await service.over.wait()
+    for task in tasks:
+        task.cancel()
+    _tell_how_it_is(channel, gate, figures)  # what has been counted since the last beat
+    await channel.close()
     return 0
 
 
@@ -77,36 +84,32 @@ async def _fail(channel: Channel, *complaints: str) -> int:
 
 
 async def _beat(channel: Channel, gate: Gate, figures: Figures) -> None:
+    """Give signs of life; while the supervisor takes none, there are no more of them."""
     while True:
-        channel.tell(
-            "beat",
-            sessions=len(gate.connections),
-            taken=gate.connections.taken,
-            figures=figures.snapshot(),
-        )
+        _tell_how_it_is(channel, gate, figures)
+        await channel.flush()
         await asyncio.sleep(BEAT)
 
 
-async def _obey(channel: Channel, gate: Gate) -> None:
-    """Do what the supervisor says, until it says stop, or is gone."""
-    retiring: asyncio.Task[None] | None = None
-    while True:
-        hearing = asyncio.create_task(channel.hear())
-        await asyncio.wait(
-            {hearing} | ({retiring} if retiring else set()), return_when=asyncio.FIRST_COMPLETED
-        )
-        if not hearing.done():  # all clients have gone by themselves, or their time is over
-            hearing.cancel()
-            await gate.stop()
-            return
-        told = hearing.result()
-        if told is not None and told["say"] == "retire":
-            retiring = retiring or asyncio.create_task(gate.retire(told["seconds"]))
-            continue
-        if retiring is not None:
-            retiring.cancel()
-        await gate.stop(GRACE if told is None else told["grace"])
-        return
+def _tell_how_it_is(channel: Channel, gate: Gate, figures: Figures) -> None:
+    connections = gate.connections
+    channel.tell(
+        "beat",
+        sessions=len(connections),
+        taken=connections.taken,
+        figures=figures.snapshot(),
+    )
+
+
+async def _obey(channel: Channel, service: Service, grace: float) -> None:
+    """Do what the supervisor says; where it is gone, nobody else is left to say stop."""
+    while (told := await channel.hear()) is not None:
+        match told:
+            case {"say": "retire", "seconds": seconds, "grace": its_grace}:
+                service.retire(seconds, grace=its_grace)
+            case {"say": "stop", "grace": its_grace}:
+                service.stop(its_grace)
+    service.stop(grace)
 
 
 if __name__ == "__main__":

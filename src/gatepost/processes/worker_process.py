@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from gatepost.metrics.snapshots import Accumulator
 from gatepost.processes.channel import Channel, Told
 from gatepost.processes.orders import Orders
 
-log = logging.getLogger(__name__)
+#: What a worker runs; what lies about in the current directory is not imported.
+PROGRAM: Final = (sys.executable, "-P", "-m", "gatepost.processes.worker")
 
-#: Seconds that a worker may take to be ready.
-STARTING = 60.0
+#: Seconds in which the last words of a worker are heard that has ended.
+LAST_WORDS = 2.0
 
 
 class WorkerFailed(Exception):
@@ -35,14 +36,15 @@ class WorkerProcess:
         self,
         process: asyncio.subprocess.Process,
         channel: Channel,
-        orders: Orders,
+        region: int,
         accumulator: Accumulator,
     ) -> None:
-        self.region = orders.region
+        self.region = region  #: of the memory that all share
         self.started = time.time()  #: seconds since 1970
-        self.heard = time.monotonic()  #: when it gave its last sign of life
+        self.silent_looks = 0  #: how often it was looked at since its last sign of life
         self.last_beat: Told = {}
         self.is_to_end = False  #: whether it was told to
+        self._begun = time.monotonic()
         self._process = process
         self._accumulator = accumulator
         self._channel = channel
@@ -51,19 +53,22 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, orders: Orders, ours: socket.socket, accumulator: Accumulator
+        cls,
+        orders: Orders,
+        channel: Channel,
+        accumulator: Accumulator,
+        *,
+        program: Sequence[str] = PROGRAM,
     ) -> WorkerProcess:
-        """Start a process; `ours` is the other end of its channel.  Raises OSError."""
+        """Start a process, to which `channel` leads.  Raises OSError."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gatepost.processes.worker",
+            *program,
             env=orders.in_environment(),
             pass_fds=orders.descriptors,
             stdin=asyncio.subprocess.DEVNULL,
             process_group=0,  # a terminal's Ctrl-C is for the supervisor
         )
-        return cls(process, await Channel.over(ours), orders, accumulator)
+        return cls(process, channel, orders.region, accumulator)
 
     @property
     def pid(self) -> int:
@@ -71,9 +76,14 @@ class WorkerProcess:
         return self._process.pid
 
     @property
+    def age(self) -> float:
+        """For how many seconds it has been there."""
+        return time.monotonic() - self._begun
+
+    @property
     def is_ready(self) -> bool:
         """Whether it takes clients in."""
-        return self._ready.done() and not self._ready.cancelled() and not self._ready.exception()
+        return self._ready.done() and not self._ready.exception()
 
     @property
     def state(self) -> str:
@@ -82,18 +92,21 @@ class WorkerProcess:
             return "retiring"
         return "at work" if self.is_ready else "starting"
 
-    async def ready(self) -> None:
-        """Wait until it takes clients in.  Raises WorkerFailed."""
+    async def ready(self, within: float) -> None:
+        """Wait until it takes clients in, so many seconds at most.  Raises WorkerFailed."""
         try:
-            async with asyncio.timeout(STARTING):
+            async with asyncio.timeout(within):
                 await asyncio.shield(self._ready)
         except TimeoutError:
-            raise WorkerFailed(f"a worker was not ready within {STARTING:.0f} seconds") from None
+            raise WorkerFailed(f"a worker was not ready within {within:g} seconds") from None
 
     async def ended(self) -> str:
         """Wait for its end; how that came, in words."""
         status = await self._process.wait()
-        await self._hearing
+        # What it has started itself may have kept the other end of the channel open.
+        await asyncio.wait((self._hearing,), timeout=LAST_WORDS)
+        self._hearing.cancel()
+        self._channel.abort()
         self._accumulator.forget(self.pid)
         if status >= 0:
             return f"status {status}"
@@ -101,10 +114,13 @@ class WorkerProcess:
             return signal.Signals(-status).name
         return f"signal {-status}"
 
-    def retire(self, seconds: float) -> None:
-        """Have it take no more clients in, and end when those that are there have gone."""
+    def retire(self, seconds: float, *, grace: float) -> None:
+        """Have it take no more clients in, and end when those that are there have gone.
+
+        After so many seconds it is to stop, with its grace.
+        """
         self.is_to_end = True
-        self._channel.tell("retire", seconds=seconds)
+        self._channel.tell("retire", seconds=seconds, grace=grace)
 
     def stop(self, grace: float) -> None:
         """Have it end; messages under way have `grace` seconds."""
@@ -118,16 +134,15 @@ class WorkerProcess:
 
     async def _hear(self) -> None:
         while (told := await self._channel.hear()) is not None:
-            self.heard = time.monotonic()
-            match told["say"]:
-                case "ready":
+            self.silent_looks = 0
+            match told:
+                case {"say": "ready"}:
                     self._ready.set_result(None)
-                case "failed":
-                    self._ready.set_exception(WorkerFailed(*told["complaints"]))
-                case "beat":
-                    self._accumulator.add(self.pid, told.pop("figures"))
-                    self.last_beat = told
+                case {"say": "failed", "complaints": complaints}:
+                    self._ready.set_exception(WorkerFailed(*complaints))
+                case {"say": "beat", "figures": figures}:
+                    self._accumulator.add(self.pid, figures)
+                    self.last_beat = {key: told[key] for key in told if key != "figures"}
         if not self._ready.done():
             self._ready.set_exception(WorkerFailed("a worker ended before it was ready"))
         self._ready.exception()  # heard, also where nobody waits for it
-        await self._channel.close()
