@@ -157,8 +157,8 @@ class Generation:
     async def _look(self) -> None:
         """Kill workers that give no sign of life; what becomes of that is seen by `_keep`.
 
-        Silence is counted in looks and not by the clock: where we were stopped ourselves for a
-        while, what the workers have said meanwhile is still to be heard.
+        Silence is counted in looks and not by the clock: where all stood still for a while, as on
+        a machine that was suspended, nobody could have said anything.
         """
         pace = self._pace
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import Protocol
 
@@ -37,12 +37,11 @@ class Pages:
             yield
             return
         site = await self._opened(address) if address else None
-        try:
-            yield
-        except BaseException:
+        async with AsyncExitStack() as undoing:
             if site is not None:
-                await site.close()
-            raise
+                undoing.push_async_callback(site.close)
+            yield
+            undoing.pop_all()
         await self.close()
         self._address, self._site = address, site
 

@@ -7,6 +7,7 @@ import mmap
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from gatepost.metrics.snapshots import Accumulator
@@ -36,15 +37,15 @@ class Recruiting:
         if not self._free:
             raise OSError(errno.EAGAIN, f"no more than {REGIONS} workers can run at a time")
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as undoing:
+            undoing.callback(ours.close)
             channel = await Channel.over(ours)
+            undoing.callback(channel.abort)
             region = self._enter()
-            try:
-                return await self._started(text, sockets, channel, theirs.fileno(), region)
-            except BaseException:
-                channel.abort()
-                self._leave(region)
-                raise
+            undoing.callback(self._leave, region)
+            worker = await self._started(text, sockets, channel, theirs.fileno(), region)
+            undoing.pop_all()
+            return worker
 
     def gone(self, worker: WorkerProcess) -> None:
         """A worker has ended: what it had counted counts no more."""
