@@ -307,7 +307,7 @@ def test_where_all_stood_still_for_a_while_nobody_was_silent() -> None:
             heard = there.generation.workers[0]
             os.kill(heard.pid, signal.SIGSTOP)
             time.sleep(1.5)  # noqa: ASYNC251  # all stands still, as when a machine is suspended
-            os.kill(heard.pid, signal.SIGCONT)
+            asyncio.get_running_loop().call_later(0.2, os.kill, heard.pid, signal.SIGCONT)
             for _ in range(10):
                 await there.has_spoken(heard)
             assert there.pids == [heard.pid]
