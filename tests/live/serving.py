@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,7 @@ CONFIGURATION = """\
 hostname = "mx.example.org"
 workers = {workers}
 drain = {drain}
-
-[limits]
+{before_limits}
 connections_per_address = {per_address}
 messages = 100000
 
@@ -67,6 +66,9 @@ class Server:
     def workers(self) -> set[int]:
         return {one["pid"] for one in self.status()["workers"] if one["state"] == "at work"}
 
+    def sessions(self) -> int:
+        return sum(one["sessions"] for one in self.status()["workers"])
+
     def eventually(self, holds: Callable[[], bool]) -> None:
         """Wait for what the server does in its own time; a minute at most."""
         deadline = time.monotonic() + SECONDS
@@ -83,15 +85,17 @@ class Server:
 
 
 @contextmanager
-def serving(directory: Path, **values: Any) -> Iterator[Server]:
+def serving(
+    directory: Path, *, command: Sequence[str] = GATEPOST, **values: Any
+) -> Iterator[Server]:
     """A server that runs until the test is over."""
-    usual = {"workers": 2, "drain": 60, "per_address": 1000, "port": 0}
+    usual = {"workers": 2, "drain": 60, "per_address": 1000, "port": 0, "before_limits": "[limits]"}
     (directory / "domains").write_text("example.org\n")
     (directory / "gatepost.toml").write_text(CONFIGURATION.format(**usual | values))
     with (
         (directory / "log").open("w") as log,
         subprocess.Popen(
-            [*GATEPOST, "serve", "--quiet"],
+            [*command, "serve", "--quiet"],
             cwd=directory,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -99,7 +103,7 @@ def serving(directory: Path, **values: Any) -> Iterator[Server]:
         ) as process,
     ):
         try:
-            yield Server(directory, process, _port(process))
+            yield Server(directory, process, _port(process, directory / "log"))
         finally:
             process.terminate()
             try:
@@ -108,12 +112,12 @@ def serving(directory: Path, **values: Any) -> Iterator[Server]:
                 process.kill()
 
 
-def _port(process: subprocess.Popen[str]) -> int:
+def _port(process: subprocess.Popen[str], log: Path) -> int:
     assert process.stdout
     for line in process.stdout:
         if match := re.match(r"Listening on 127\.0\.0\.1:(\d+) ", line):
             return int(match[1])
-    raise AssertionError("the server did not say where it listens")
+    raise AssertionError(f"the server did not say where it listens: {log.read_text()}")
 
 
 @dataclass
