@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -127,6 +128,15 @@ def test_replies_are_values() -> None:
 def test_foreign_text_is_made_fit(text: str, made_fit: str) -> None:
     assert printable(text) == made_fit
     assert Reply(250, "", made_fit).text == made_fit
+
+
+def test_what_earned_a_reply_makes_no_other_of_it() -> None:
+    plain, limited = Reply(452, "4.5.3", "Later"), Reply(452, "4.5.3", "Later", limit="recipients")
+    assert plain == limited
+    assert hash(plain) == hash(limited)
+    assert repr(plain) == repr(limited)
+    assert bytes(plain) == bytes(limited)
+    assert replace(limited, final=True).limit == "recipients"
 
 
 codes = st.integers(200, 599)

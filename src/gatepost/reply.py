@@ -35,6 +35,8 @@ class Reply:
     status: str = ""
     text: str = ""
     final: bool = False  #: the connection ends after it
+    #: of the table [limits]: the one that the client has run into; empty: none
+    limit: str = field(default="", repr=False, compare=False)
     positive: bool = field(init=False, repr=False, compare=False)  #: yes, or go on
     _ascii: bytes = field(init=False, repr=False, compare=False)  #: most are sent more than once
 

@@ -10,6 +10,9 @@ from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 #: Entries that one session keeps: when there are more, those of its first messages give way.
 TRAIL_LIMIT = 1000
+#: The "plugin" of results that tell which limit a client has run into: the text is the name of the
+#: limit as in the table [limits], the word is its value.
+LIMITS = "limits"
 
 Mode: TypeAlias = Literal["enforce", "later", "report"]
 Outcome: TypeAlias = Literal["pass", "fail", "neutral", "error", "skip"]

@@ -37,6 +37,7 @@ class Box:
     label: str = "none"  #: what stands on it
     inside: list[str] = field(default_factory=list)
     weight: float = field(init=False)
+    colour: str = field(default="grey", compare=False)
 
     @property
     def empty(self) -> bool:
@@ -69,7 +70,8 @@ def test_names_are_written_as_they_are_used(room: str) -> None:
         "Things": "Things",
         "count": "count(things: Things, /, start: int = 0, *more: int, by: int = 1) -> int",
         "wait": "async wait(seconds: float) -> None",
-        "Box": 'Box(width: int, label: str = "none", inside: list[str] = list())',
+        "Box": 'Box(width: int, label: str = "none", inside: list[str] = list(), '
+        'colour: str = "grey")',
         "Shelf": "Shelf(length: int)",
     }
 
@@ -81,6 +83,7 @@ def test_members_come_with_their_comments(room: str) -> None:
         ('label: str = "none"', "what stands on it"),
         ("inside: list[str] = list()", ""),
         ("weight: float", ""),
+        ('colour: str = "grey"', ""),
         ("empty: bool", "Whether nothing is inside."),
         ("cube(*, width: int) -> Box", "A box that is as high as wide."),
     ]

@@ -9,14 +9,14 @@ from gatepost.limits import Limits
 from gatepost.protocol.events import Ehlo, EndOfData, Event, Malformed, Noop, Quit, Rset, Vrfy
 from gatepost.reply import Reply
 from gatepost.server.patience import TOO_MANY_ERRORS, TOO_MANY_IDLE, Patience
-from gatepost.testing import LMTP, MX, converse, run
+from gatepost.testing import LMTP, MX, a_session, converse, run
 
 YES, NO, LATER = Reply(250), Reply(550), Reply(450)
 WRONG = Malformed(NO)
 
 
 def judged(*exchanges: tuple[Event, Reply], limits: Limits) -> list[Reply]:
-    patience = Patience(limits)
+    patience = Patience(limits, a_session())
     return [patience.judge(event, reply) for event, reply in exchanges]
 
 

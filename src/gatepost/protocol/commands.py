@@ -46,7 +46,7 @@ _NOTHING: frozenset[str] = frozenset()
 _PATH = re.compile(r' *<([^"<>]*+(?:"(?:[^"\\]|\\.)*+"[^"<>]*+)*+)>(.*)')
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
-LONG_LINE = Reply(500, "5.5.2", "Line too long")
+LONG_LINE = Reply(500, "5.5.2", "Line too long", limit="line")
 STRAY_LINE_END = Reply(500, "5.5.2", "Lines end with CR LF, and only with that", final=True)
 NOT_ASCII = Reply(500, "5.5.2", "Commands are ASCII")
 LONG_AUTH = Reply(500, "5.5.6", "Authentication exchange line is too long")

@@ -16,7 +16,9 @@ LINE_FLAWS = {
     Flaw.LONG_AUTH: LONG_AUTH,
 }
 TEXT_FLAWS = {
-    Flaw.LONG_LINE: Reply(554, "5.6.0", "The message has a line that is too long"),
+    Flaw.LONG_LINE: Reply(
+        554, "5.6.0", "The message has a line that is too long", limit="text_line"
+    ),
     # What stands behind such a message may be a second one, smuggled in: it is never parsed.
     Flaw.STRAY_LINE_END: Reply(
         550, "5.5.2", "The message has a bare CR or LF; lines end with CR LF", final=True

@@ -147,6 +147,8 @@ def _default(value: ast.expr | None) -> str:
             return ""
         case ast.Call(func=ast.Name(id="field"), keywords=[ast.keyword("default_factory", made)]):
             return f" = {_quoted(made)}()"
+        case ast.Call(func=ast.Name(id="field"), keywords=[ast.keyword("default", value), *_]):
+            return f" = {_quoted(value)}"
         case ast.Call(func=ast.Name(id="field")):
             return ""
     return f" = {_quoted(value)}"

@@ -40,7 +40,9 @@ TLS_FIRST = Reply(538, "5.7.11", "That mechanism needs TLS: say STARTTLS first")
 CANCELLED = Reply(501, "5.7.0", "Authentication cancelled")
 NOT_BASE64 = Reply(501, "5.5.2", "That is no base64")
 NO_INITIAL = Reply(501, "5.5.2", "That mechanism begins with a challenge")
-TOO_MANY_FAILURES = Reply(421, "4.7.0", "Too many failed authentications", final=True)
+TOO_MANY_FAILURES = Reply(
+    421, "4.7.0", "Too many failed authentications", final=True, limit="auth_failures"
+)
 
 _SUFFIX = "-PLUS"
 #: Derives keys from passwords, which takes milliseconds each.

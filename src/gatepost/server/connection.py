@@ -27,7 +27,11 @@ PROGRESS = 65_536
 #: Seconds that a client has to take its last reply.
 GOODBYE = 10.0
 
-TIMED_OUT = Reply(421, "4.4.2", "Time is over", final=True)
+#: What is said to clients whose time is over, by the limit; within a handshake it cannot be said.
+TIMED_OUT = {
+    limit: Reply(421, "4.4.2", "Time is over", final=True, limit=limit)
+    for limit in ("command_timeout", "data_timeout", "handshake_timeout", "session_timeout")
+}
 
 
 class Connection(asyncio.Protocol):
@@ -38,28 +42,10 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_choked",
-        "_clock",
-        "_closing",
-        "_connections",
-        "_conversation",
-        "_coroutine",
-        "_deadline",
-        "_draining",
-        "_ended_input",
-        "_host",
-        "_limits",
-        "_lost",
-        "_moved",
-        "_origin",
-        "_overstays",
-        "_progress",
-        "_reading_paused",
-        "_securing",
-        "_session_end",
-        "_transport",
-        "_unsent",
-    )
+        "_choked", "_clock", "_closing", "_connections", "_conversation", "_coroutine", "_deadline",
+        "_draining", "_ended_input", "_host", "_limits", "_lost", "_moved", "_origin", "_overstays",
+        "_progress", "_reading_paused", "_securing", "_session_end", "_transport", "_unsent",
+    )  # fmt: skip
 
     def __init__(
         self, host: Host, clock: Callable[[], float], origin: Origin | None = None
@@ -87,15 +73,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
-        self._transport = cast(asyncio.Transport, transport)
-        origin = self._origin or origin_of(transport)
-        listen = self._host.listen
-        session = Session(
-            origin.client, origin.server, listen.name, tls=origin.tls, proxy=origin.header
-        )
-        self._conversation = self._host.converse(session)
-        self._limits = self._conversation.limits
-        is_clear = listen.tls != "implicit"
+        origin = self._met(transport)
+        is_clear = self._host.listen.tls != "implicit"
         refusal = self._connections.admit(self, origin.address)
         if refusal is not None:
             # The clock is not held against it, so its own end is not waited for.
@@ -171,12 +150,20 @@ class Connection(asyncio.Protocol):
         if self._coroutine is None:
             self._leave()
 
+    def turn_away(self, transport: asyncio.BaseTransport, refusal: Reply) -> None:
+        """A client has come to whom nothing is said, only to those who listen."""
+        self._met(transport)
+        self._conversation.close(refusal)
+        self._transport.abort()
+
     # -- What the clock and the server call -------------------------------------------------------
 
     def expire(self, now: float) -> None:
         """Hang up on a client that has been silent for too long, or has stayed for too long."""
         if self._closing or self._securing:
             if now >= self._deadline:
+                if self._securing:
+                    self._conversation.close(TIMED_OUT["handshake_timeout"])
                 self._transport.abort()
             return
         if self._moved:
@@ -185,7 +172,8 @@ class Connection(asyncio.Protocol):
             self._deadline = now + (limits.data_timeout if receiving else limits.command_timeout)
         self._overstays = now >= self._session_end
         if self._coroutine is None and (self._overstays or now >= self._deadline):
-            self._hang_up(TIMED_OUT)
+            limit = "data_timeout" if self._conversation.receiving else "command_timeout"
+            self._hang_up(TIMED_OUT["session_timeout" if self._overstays else limit])
 
     def drain(self) -> None:
         """Hang up as soon as no message is under way."""
@@ -199,6 +187,16 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Hang up at once."""
         self._transport.abort()
+
+    def _met(self, transport: asyncio.BaseTransport) -> Origin:
+        """Who has come; the session begins."""
+        self._transport = cast(asyncio.Transport, transport)
+        origin = self._origin or origin_of(transport)
+        name = self._host.listen.name
+        session = Session(origin.client, origin.server, name, tls=origin.tls, proxy=origin.header)
+        self._conversation = self._host.converse(session)
+        self._limits = self._conversation.limits
+        return origin
 
     # -- The conversation -------------------------------------------------------------------------
 
@@ -252,7 +250,7 @@ class Connection(asyncio.Protocol):
             self.flush()
             transport.close()
         elif self._overstays:  # whoever always has a question under way is met here alone
-            self._hang_up(TIMED_OUT)
+            self._hang_up(TIMED_OUT["session_timeout"])
         elif self._draining and conversation.between_messages:
             self._hang_up(SHUTTING_DOWN)
         elif self._reading_paused:

@@ -18,9 +18,15 @@ from gatepost.server.tally import Tally
 SWEEP_INTERVAL = 1.0
 
 SHUTTING_DOWN = Reply(421, "4.3.2", "The server is going down", final=True)
-TOO_MANY = Reply(421, "4.7.0", "Too many connections", final=True)
-TOO_MANY_FROM_YOU = Reply(421, "4.7.0", "Too many connections from your address", final=True)
-TOO_OFTEN = Reply(421, "4.7.0", "You connect too often", final=True)
+TOO_MANY = Reply(421, "4.7.0", "Too many connections", final=True, limit="connections")
+TOO_MANY_FROM_YOU = Reply(
+    421,
+    "4.7.0",
+    "Too many connections from your address",
+    final=True,
+    limit="connections_per_address",
+)
+TOO_OFTEN = Reply(421, "4.7.0", "You connect too often", final=True, limit="connection_rate")
 
 #: What all connections are counted under.
 _ALL = "connections"

@@ -59,7 +59,9 @@ _ORDINARY = Listen("127.0.0.1:0")
 #: Those who have failed to authenticate elsewhere than on a listener.
 _GUESSES = Guesses()
 
-TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages on one connection", final=True)
+TOO_MANY_MESSAGES = Reply(
+    421, "4.7.0", "Too many messages on one connection", final=True, limit="messages"
+)
 
 _Replies: TypeAlias = Reply | tuple[Reply, ...] | None
 
@@ -68,19 +70,9 @@ class Conversation:
     """Bytes in, bytes out; in between the plugins are asked."""
 
     __slots__ = (
-        "_chain",
-        "_courtesies",
-        "_listen",
-        "_patience",
-        "_protocol",
-        "_reception",
-        "_site",
-        "_standing",
-        "ended",
-        "more",
-        "over",
-        "session",
-    )
+        "_chain", "_courtesies", "_listen", "_patience", "_protocol", "_reception", "_site",
+        "_standing", "ended", "more", "over", "session",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -105,7 +97,7 @@ class Conversation:
             repair=repair,
             verbatim=bool(chain.turns["argument"]),
         )
-        self._patience = Patience(site.limits)
+        self._patience = Patience(site.limits, session)
         self._standing = Standing(
             session,
             chain,
@@ -215,7 +207,7 @@ class Conversation:
         """The server has had enough: what to send before it hangs up."""
         self._protocol.close()
         self.over, self.more = True, False
-        return bytes(reply)
+        return bytes(self._patience.note(reply))
 
     async def _understood(self, line: Line) -> Event:
         try:
@@ -239,7 +231,7 @@ class Conversation:
         setting = self._chain.setting
         message_size = await setting("message_size", limits.message_size, event.sender)
         if 0 < message_size < (event.parameters.size or 0):
-            return TOO_BIG
+            return self._patience.note(TOO_BIG, message_size, before=True)
         transaction = Transaction(
             session,
             event.sender,

@@ -1,4 +1,4 @@
-"""Patience: how many errors and idle commands a client may spend before it is sent away."""
+"""Patience: how much a client may spend before it is sent away, and which limits it runs into."""
 
 from __future__ import annotations
 
@@ -17,23 +17,37 @@ from gatepost.protocol.events import (
     Vrfy,
 )
 from gatepost.reply import Reply
+from gatepost.session import Session
+from gatepost.trail import LIMITS, Result
 
 #: Commands that bring no message nearer.
 _IDLE: frozenset[type[Event]] = frozenset({Ehlo, Helo, Lhlo, Noop, Rset, Vrfy, Expn, Help})
 
-TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors", final=True)
-TOO_MANY_IDLE = Reply(421, "4.7.0", "Too many commands without a message", final=True)
+#: The limits that one message runs into; the others concern the session.
+_OF_MESSAGE = frozenset(
+    {"message_size", "header_size", "text_line", "received", "recipients", "data_timeout"}
+)
+
+TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors", final=True, limit="errors")
+TOO_MANY_IDLE = Reply(
+    421, "4.7.0", "Too many commands without a message", final=True, limit="idle_commands"
+)
 
 
 class Patience:
-    """Counts against the limits; a message that was accepted wipes the slate clean."""
+    """Counts against the limits; a message that was accepted wipes the slate clean.
 
-    __slots__ = ("_errors", "_idle", "_limits")
+    Which limits the client runs into is put on the trail, as results of the "plugin" `limits`.
+    """
 
-    def __init__(self, limits: Limits) -> None:
+    __slots__ = ("_errors", "_idle", "_limits", "_noted", "_session")
+
+    def __init__(self, limits: Limits, session: Session) -> None:
         self._limits = limits
+        self._session = session
         self._errors = 0
         self._idle = 0
+        self._noted: dict[str, int] = {}  #: limits, and the last message at which each was hit
 
     def judge(self, event: Event, reply: Reply) -> Reply:
         """The reply to a command, or the one that ends the session instead."""
@@ -42,15 +56,31 @@ class Patience:
             # What became of a message must be told, whatever was wrong before.
             if reply.positive:
                 self._errors = self._idle = 0
-            return reply
+            return self.note(reply) if reply.limit else reply
+        if reply.limit:
+            self.note(reply)
         if kind in _IDLE:
             self._idle += 1
             if self._idle > self._limits.idle_commands:
-                return TOO_MANY_IDLE
+                return self.note(TOO_MANY_IDLE)
         if reply.code >= 500:
             self.lose()
-        return TOO_MANY_ERRORS if self._errors > self._limits.errors else reply
+        return self.note(TOO_MANY_ERRORS) if self._errors > self._limits.errors else reply
 
     def lose(self) -> None:
         """Count one error."""
         self._errors += 1
+
+    def note(self, reply: Reply, value: int | None = None, *, before: bool = False) -> Reply:
+        """Put the limit on the trail that earned a reply, if one did, once for each message.
+
+        `value` is the limit's where plugins may have set it; `before` means that it concerns a
+        message which has not begun yet.
+        """
+        limit, session = reply.limit, self._session
+        if limit and self._noted.get(limit) != session.messages:
+            self._noted[limit] = session.messages
+            value = getattr(self._limits, limit) if value is None else value
+            number = session.messages if limit in _OF_MESSAGE and not before else 0
+            session.trail.add(Result(LIMITS, "fail", limit, word=str(value), message=number))
+        return reply

@@ -11,7 +11,8 @@ from gatepost.limits import Limits
 from gatepost.networks import covers
 from gatepost.protocol.proxy import ProxyReader
 from gatepost.protocol.proxy_header import ProxyError, ProxyHeader
-from gatepost.server.connection import Connection
+from gatepost.reply import Reply
+from gatepost.server.connection import TIMED_OUT, Connection
 from gatepost.server.host import Host
 from gatepost.server.origin import Origin, origin_of
 from gatepost.session import UNKNOWN, Endpoint
@@ -39,8 +40,8 @@ class Proxied(asyncio.Protocol):
         trusted = self._host.listen.proxy_protocol_from
         if not covers(trusted, self._own.client, self._own.server):
             self._give_up("it is none of our proxies")
-        elif self._host.connections.admit(self, "") is not None:
-            self._give_up("there are too many connections")
+        elif (refusal := self._host.connections.admit(self, "")) is not None:
+            self._turn_away(refusal)
 
     def data_received(self, data: bytes) -> None:
         """The proxy has sent some octets of the header, or more."""
@@ -59,7 +60,8 @@ class Proxied(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Hang up on a proxy that takes too long."""
         if now >= self._deadline:
-            self._transport.abort()
+            self._host.connections.leave(self)
+            self._turn_away(TIMED_OUT["handshake_timeout"])
 
     def drain(self) -> None:
         """Hang up: there is nobody to say goodbye to."""
@@ -78,6 +80,12 @@ class Proxied(asyncio.Protocol):
         if self._reader.rest and not self._transport.is_closing():
             # Not the connection itself: where TLS is implicit, that has put another before it.
             cast(asyncio.Protocol, self._transport.get_protocol()).data_received(self._reader.rest)
+
+    def _turn_away(self, refusal: Reply) -> None:
+        """Hang up because of a limit, on the proxy: nobody knows who the client was."""
+        connection = Connection(self._host, self._clock, self._own)
+        self._transport.set_protocol(connection)
+        connection.turn_away(self._transport, refusal)
 
     def _give_up(self, reason: str) -> None:
         log.warning("hung up on %s, which does not speak for others: %s", self._own.client, reason)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
-from gatepost.address import Address
 from gatepost.each import Each
 from gatepost.hooks.chain import BROKEN, Chain, PluginFailure
 from gatepost.hooks.replies import REPLIES, SILENCE_REFUSES, combined, reply_to
@@ -21,10 +20,10 @@ from gatepost.verdict import Accept, Defer, Verdict
 
 log = logging.getLogger(__name__)
 
-TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
-TOO_BIG = Reply(552, "5.3.4", "Message too big")
-LOOP = Reply(554, "5.4.6", "The message goes round in circles")
-BIG_HEADER = Reply(554, "5.6.0", "The header is too big")
+TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients", limit="recipients")
+TOO_BIG = Reply(552, "5.3.4", "Message too big", limit="message_size")
+LOOP = Reply(554, "5.4.6", "The message goes round in circles", limit="received")
+BIG_HEADER = Reply(554, "5.6.0", "The header is too big", limit="header_size")
 NO_ROOM = Reply(452, "4.3.1", "No room for the message now")
 CHUNK_TAKEN = Reply(250, "2.0.0", "Chunk taken")
 
@@ -86,10 +85,12 @@ class Reception:
         if self._tried > 2 * self._most_recipients:
             self._patience.lose()
         if len(self._routes) >= self._most_recipients:
-            return TOO_MANY_RECIPIENTS
+            return self._patience.note(TOO_MANY_RECIPIENTS, self._most_recipients)
         recipient = Recipient(event.recipient, event.parameters)
-        if self._chain.turns["setting"] and await self._is_too_big_for(event.recipient):
-            return TOO_BIG
+        if self._chain.turns["setting"]:
+            most = await self._chain.setting("message_size", self._message_size, event.recipient)
+            if 0 < most < (transaction.parameters.size or 0):
+                return self._patience.note(TOO_BIG, most)
         reply = await self._ask("rcpt", recipient, recipient=recipient)
         if reply.positive:
             copies: tuple[Recipient, ...] = (recipient,)
@@ -113,14 +114,14 @@ class Reception:
         if not event.size and not event.last:
             self._patience.lose()  # it brings the message no nearer
         if self._exceeds(event.size):
-            self._refuse(TOO_BIG)
+            self._refuse(TOO_BIG, self._message_size)
 
     async def chunk(self, event: Chunk) -> None:
         """Some octets of the message are in; those of a refused one are forgotten at once."""
         if self._refusal is not None:
             return
         if self._exceeds(len(event.content)):
-            self._refuse(TOO_BIG)
+            self._refuse(TOO_BIG, self._message_size)
             return
         self._received += len(event.content)
         message = self.transaction.message
@@ -252,10 +253,6 @@ class Reception:
             await self._chain.tell("queued", self.transaction, replies[0])
         return replies
 
-    async def _is_too_big_for(self, address: Address) -> bool:
-        size = await self._chain.setting("message_size", self._message_size, address)
-        return 0 < size < (self.transaction.parameters.size or 0)
-
     def _exceeds(self, more: int) -> bool:
         return 0 < self._message_size < self._received + more
 
@@ -267,9 +264,10 @@ class Reception:
             log.error("%s: cannot keep the message: %s", self.transaction.id, error)
             self._refuse(NO_ROOM)
 
-    def _refuse(self, reply: Reply) -> None:
+    def _refuse(self, reply: Reply, limit: int | None = None) -> None:
         """Settle what the end of the message will be told; the first refusal counts."""
-        self._refusal = self._refusal or reply
+        if self._refusal is None:
+            self._refusal = self._patience.note(reply, limit)
         self.transaction.message.drop()
 
     def _alike(self, reply: Reply) -> tuple[Reply, ...]:
