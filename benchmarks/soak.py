@@ -36,6 +36,10 @@ drain = 15
 connections = 5000
 connections_per_address = 5000
 messages = 1000000
+[trail]
+size = "50 MB"
+[metrics]
+address = "127.0.0.1:{figures}"
 [[listen]]
 address = "127.0.0.1:{port}"
 [[plugin]]
@@ -63,6 +67,16 @@ class Ledger:
     not_taken_in: int = 0  #: connections that were refused or got no banner
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the processes took at one moment."""
+
+    second: float  #: since the beginning
+    supervisor: int  #: KiB
+    largest_worker: int  #: KiB
+    descriptors: int  #: open ones of the supervisor
+
+
 @dataclass
 class Soak:
     """A server in a directory, and those who make its life hard."""
@@ -73,7 +87,7 @@ class Soak:
     ledger: Ledger = field(default_factory=Ledger)
     reloads: int = 0
     kills: int = 0
-    memory: list[tuple[float, int, int]] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
 
     async def run(self) -> None:
         """Everything at once, until the time is over."""
@@ -165,9 +179,14 @@ class Soak:
         while self._goes_on:
             await asyncio.sleep(5)
             status = await self._status()
-            workers = [_resident(one["pid"]) for one in status["workers"]]
-            self.memory.append(
-                (time.monotonic() - started, _resident(status["pid"]), max(workers, default=0))
+            pid, workers = status["pid"], [one["pid"] for one in status["workers"]]
+            self.measured.append(
+                Measured(
+                    time.monotonic() - started,
+                    _resident(pid),
+                    max(map(_resident, workers), default=0),
+                    len(os.listdir(f"/proc/{pid}/fd")),
+                )
             )
 
     async def _status(self) -> dict[str, Any]:
@@ -219,10 +238,13 @@ def report(soak: Soak, delivered: Counter[str]) -> bool:
     print(f"in the Maildir: {delivered.total()}, of those without an answer: "
           f"{len(ledger.uncertain & delivered.keys())}")  # fmt: skip
     print(f"lost: {len(lost)}, twice: {len(twice)}, never sent: {len(unasked)}")
-    warm = [one for one in soak.memory if one[0] >= min(WARM_UP, soak.seconds / 4)]
+    warm = [one for one in soak.measured if one.second >= min(WARM_UP, soak.seconds / 4)]
     if warm:
-        print(f"KiB, supervisor: {warm[0][1]} after warm-up, {warm[-1][1]} at the end")
-        print(f"KiB, largest worker: {max(one[2] for one in warm)}")
+        first, last = warm[0], warm[-1]
+        print(f"KiB, supervisor: {first.supervisor} after warm-up, {last.supervisor} at the end")
+        print(f"KiB, largest worker: {max(one.largest_worker for one in warm)}")
+        print(f"descriptors, supervisor: {first.descriptors}, at the end {last.descriptors}, "
+              f"at most {max(one.descriptors for one in warm)}")  # fmt: skip
     return not (lost or twice or unasked)
 
 
@@ -234,7 +256,9 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # clients write to workers that are gone
     with tempfile.TemporaryDirectory() as name:
         directory, port = Path(name), free_port()
-        (directory / "gatepost.toml").write_text(CONFIGURATION.format(port=port))
+        (directory / "gatepost.toml").write_text(
+            CONFIGURATION.format(port=port, figures=free_port())
+        )
         server = subprocess.Popen(
             [*GATEPOST, "serve", "--quiet"], cwd=directory, stdout=subprocess.PIPE, text=True
         )

@@ -1,8 +1,9 @@
 """A program: a worker that knows no mail, and behaves as the text of its configuration says.
 
-The text is of words: `ready`, `beat`, `fail:COMPLAINT`, `exit:STATUS`, `crash`; `wait` until it is
-told to end; `talk` waits, too, and gives signs of life; `deaf` never ends by itself; `leave` has a
-child behind that keeps what it has inherited; `once:WORD` does WORD the first time alone.
+The text is of words.  `ready`, `beat` and `fail:COMPLAINT` tell the supervisor that; `exit:STATUS`
+and `crash` end it.  `wait` waits until it is told to end, `talk` gives signs of life meanwhile, and
+`deaf` never ends by itself.  `leave` has a child behind that keeps what it has inherited; `once:WORD`
+does WORD the first time alone.
 """
 
 import json
@@ -33,15 +34,13 @@ def beat() -> None:
 
 
 def wait() -> None:
-    """End when told to; `retire` is as good as `stop`, for there are no clients."""
-    for _ in lines:
-        sys.exit(0)
+    """Go on when told to end; `retire` is as good as `stop`, for there are no clients."""
+    lines.readline()
 
 
 def talk() -> None:
     while not select.select((channel,), (), (), 0.02)[0]:
         beat()
-    sys.exit(0)
 
 
 def deaf() -> None:

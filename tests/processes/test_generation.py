@@ -190,6 +190,16 @@ def test_who_does_not_end_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     assert "2 workers did not end in time, and are killed" in caplog.text
 
 
+def test_who_is_to_go_and_crashes_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with troop("ready wait crash") as there:
+            await there.generation.start()
+            await there.generation.stop(grace=0)
+
+    run(scenario())
+    assert "which was to end, has ended: SIGSEGV" in caplog.text
+
+
 def test_they_retire_and_are_not_replaced(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with troop("ready wait", count=2) as there:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from gatepost.processes.worker_process import WorkerFailed, WorkerProcess
+from gatepost.processes.worker_process import WELL, WorkerFailed, WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,8 @@ class Generation:
                 if not self._ending.is_set():
                     text = "worker %d has ended: %s; in %.1f s there is another"
                     log.error(text, place.pid, how, pause)
+                elif how != WELL:
+                    log.error("worker %d, which was to end, has ended: %s", place.pid, how)
             if await self._ends_within(pause):
                 return
             pause = min(pause * 2, pace.longest_pause)

@@ -17,6 +17,8 @@ from gatepost.processes.orders import Orders
 #: What a worker runs; what lies about in the current directory is not imported.
 PROGRAM: Final = (sys.executable, "-P", "-m", "gatepost.processes.worker")
 
+#: How a worker ends that was told to.
+WELL: Final = "status 0"
 #: Seconds in which the last words of a worker are heard that has ended.
 LAST_WORDS = 2.0
 
