@@ -8,7 +8,7 @@ import pytest
 
 from gatepost import Accept, Address, Decision, Endpoint, Note, Recipient, Result, Session
 from gatepost.testing import LETTER, a_recipient, a_session, a_transaction
-from gatepost.trail import TRAIL_LIMIT
+from gatepost.trail import RESERVE, TRAIL_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,30 @@ def test_the_trail_does_not_grow_without_bound() -> None:
         session.found("spf", "pass")
     assert len(session.trail) == TRAIL_LIMIT
     assert session.trail.dropped == 10
+
+
+def test_the_many_recipients_of_a_message_do_not_push_out_what_became_of_it() -> None:
+    transaction = a_transaction()
+    trail = transaction.session.trail
+    for _ in range(TRAIL_LIMIT + 10):
+        trail.add(Decision("domains", "rcpt", Accept(), 0.0, message=1))
+    transaction.found("limits", "fail", "recipients")
+    transaction.found("spf", "pass")
+    taken = Decision("maildir", "queue", Accept(), 0.0, message=1)
+    trail.add(taken)
+    assert list(trail)[TRAIL_LIMIT:] == [Result("limits", "fail", "recipients", message=1), taken]
+    for _ in range(RESERVE):
+        trail.add(taken)
+    assert len(trail) == TRAIL_LIMIT + RESERVE
+    assert trail.dropped == 10 + 1 + 2
+
+
+def test_the_latest_message_is_found_from_the_end() -> None:
+    trail = a_session().trail
+    for plugin, message in (("a", 0), ("b", 1), ("c", 0), ("d", 2), ("e", 0), ("f", 2)):
+        trail.add(Result(plugin, "pass", message=message))
+    assert [entry.plugin for entry in trail.latest(2)] == ["f", "d"]
+    assert list(trail.latest(1)) == list(trail.latest(3)) == []
 
 
 def test_samples() -> None:

@@ -10,6 +10,9 @@ from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 #: Entries that one session keeps: when there are more, those of its first messages give way.
 TRAIL_LIMIT = 1000
+#: More of them, for what a thousand recipients of one message must not push out: decisions on other
+#: hooks, and limits.
+RESERVE = 100
 #: The "plugin" of results that tell which limit a client has run into: the text is the name of the
 #: limit as in the table [limits], the word is its value.
 LIMITS = "limits"
@@ -51,7 +54,7 @@ class Result:
 
 
 class Trail:
-    """Decisions and results of one session, `TRAIL_LIMIT` of them."""
+    """Decisions and results of one session, `TRAIL_LIMIT` of them, or a few more."""
 
     __slots__ = ("_entries", "_told", "dropped")
 
@@ -68,10 +71,10 @@ class Trail:
             self._told = (*self._told, entry)
         if len(self._entries) >= TRAIL_LIMIT:
             self._make_room(entry.message)
-        if len(self._entries) < TRAIL_LIMIT:
-            self._entries.append(entry)
-        else:
-            self.dropped += 1
+            if len(self._entries) >= TRAIL_LIMIT + (RESERVE if _weighs(entry) else 0):
+                self.dropped += 1
+                return
+        self._entries.append(entry)
 
     def told_of(self, message: int) -> tuple[Result, ...]:
         """The results of methods that concern one message: its own, and those of the session."""
@@ -83,6 +86,14 @@ class Trail:
     def disown(self) -> None:
         """The client is another one: what was found out so far goes into no message of it."""
         self._told = ()
+
+    def latest(self, message: int) -> Iterator[Decision | Result]:
+        """The entries about the latest message, the last first."""
+        for entry in reversed(self._entries):
+            if entry.message == message:
+                yield entry
+            elif entry.message:
+                return  # of a message before it: a long trail is not gone through for each
 
     def __iter__(self) -> Iterator[Decision | Result]:
         return iter(self._entries)
@@ -107,3 +118,8 @@ class Trail:
     def results(self) -> list[Result]:
         """The results alone, in order."""
         return [entry for entry in self._entries if isinstance(entry, Result)]
+
+
+def _weighs(entry: Decision | Result) -> bool:
+    """Whether what became of a message cannot be told without it."""
+    return entry.plugin == LIMITS if isinstance(entry, Result) else entry.hook != "rcpt"

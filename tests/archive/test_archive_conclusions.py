@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from gatepost.archive.conclusions import conclusion_of
-from gatepost.archive.records import Record, RecordedDecision
+from gatepost.archive.records import Record, RecordedDecision, RecordedResult
 
 
 def decision(plugin: str, hook: str, verdict: Any, text: str = "", **more: Any) -> RecordedDecision:
     return RecordedDecision(plugin, hook, verdict, text, **{"message": 1, **more})
 
 
-def concluded(*decisions: RecordedDecision, **fields: Any) -> tuple[str, str, str]:
-    """The word, the reply and the plugin."""
+def a_record(*decisions: RecordedDecision, **fields: Any) -> Record:
     usual = {
         "session": "mwsd6dic19vw",
         "message": 1,
@@ -25,7 +24,12 @@ def concluded(*decisions: RecordedDecision, **fields: Any) -> tuple[str, str, st
         "recipients": ("bob@example.org",),
         "hello": "client.example",
     }
-    conclusion = conclusion_of(Record(**{**usual, **fields}, decisions=decisions))
+    return Record(**{**usual, **fields}, decisions=decisions)
+
+
+def concluded(*decisions: RecordedDecision, **fields: Any) -> tuple[str, str, str]:
+    """The word, the reply and the plugin."""
+    conclusion = conclusion_of(a_record(*decisions, **fields))
     settled = conclusion.decision.plugin if conclusion.decision else ""
     return conclusion.word, conclusion.reply, settled
 
@@ -60,6 +64,38 @@ def test_a_message_that_the_server_refused() -> None:
         "552 5.3.4 Message too big",
         "",
     )
+
+
+def limited(limit: str, message: int = 1) -> RecordedResult:
+    return RecordedResult("limits", "fail", limit, word="7", message=message)
+
+
+@pytest.mark.parametrize(
+    ("results", "limit"),
+    [
+        ((limited("recipients"), limited("message_size")), "message_size"),
+        ((limited("line", 0),), ""),
+        ((RecordedResult("spf", "fail", "message_size"),), ""),
+    ],
+)
+def test_a_message_that_a_limit_refused(results: tuple[RecordedResult, ...], limit: str) -> None:
+    record = a_record(RCPT, reply="552 5.3.4 Message too big", results=results)
+    assert conclusion_of(record) == ("refused", "552 5.3.4 Message too big", None, limit)
+
+
+def test_a_limit_that_a_plugin_was_quicker_than() -> None:
+    deny = decision("clamd", "message", "deny", "A virus")
+    record = a_record(deny, reply="550 5.7.1 A virus", results=(limited("message_size"),))
+    assert conclusion_of(record) == ("refused", "550 5.7.1 A virus", deny, "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "word"),
+    [("connections", "deferred"), ("connection_rate", "deferred"), ("command_timeout", "idle")],
+)
+def test_a_session_that_a_limit_ended(limit: str, word: str) -> None:
+    record = a_record(results=(limited(limit, 0),), message=0)
+    assert conclusion_of(record).word == word
 
 
 def test_a_sender_that_was_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from gatepost.archive.configurations import Configuration, PlacedPlugin
 from gatepost.archive.records import Record, RecordedDecision, RecordedResult
 from gatepost.cli.explanation import Explanation
+from gatepost.cli.wording import LIMIT_SENTENCES
+from gatepost.limits import Limits
 
 DOMAINS = PlacedPlugin("domains", "domains", {"domains": '["example.org"]'}, hooks=("rcpt",))
 DNSBL = PlacedPlugin("zen", "dnsbl", {"zones": '["zen.example"]'}, hooks=("connect", "rcpt"))
@@ -95,6 +98,60 @@ def test_a_refusal_of_the_server() -> None:
         f"{WHO} to <bob@example.org> was refused: 552 5.3.4 Message too big.",
         "No plugin decided that: the server did.",
     ]
+
+
+def limited(limit: str, value: str, message: int = 1) -> RecordedResult:
+    return RecordedResult("limits", "fail", limit, word=value, message=message)
+
+
+def test_a_limit_that_the_server_held() -> None:
+    found = RecordedResult("spf", "pass", message=1)
+    big = limited("message_size", "1000")
+    assert explained(ACCEPTED, reply="552 5.3.4 Message too big", results=(found, big)) == [
+        f"{WHO} to <bob@example.org> was refused: 552 5.3.4 Message too big.",
+        "No plugin decided that: the server did.",
+        "The message was bigger than 1000 octets (limit `message_size`).",
+        '`domains` (domains = ["example.org"]) accepted the recipient <bob@example.org>.',
+        "`spf` found pass.",
+    ]
+
+
+def test_a_refusal_that_was_the_last() -> None:
+    assert explained(NOBODY, results=(limited("errors", "20", 0),))[1:] == [
+        'Nobody accepted the recipient: `domains` (domains = ["example.org"]) had no opinion.',
+        "The client was sent away, for more than 20 of its commands were refused (limit `errors`).",
+    ]
+
+
+def test_a_client_for_whom_there_was_no_room() -> None:
+    sentences = explained(
+        results=(limited("connections_per_address", "50", 0),), message=0, recipients=(), hello=""
+    )
+    assert sentences == [
+        "Session mwsd6dic19vw from [192.0.2.1] was refused for now.",
+        "No plugin decided that: the server did.",
+        "The client was turned away, for its address had 50 connections "
+        "(limit `connections_per_address`).",
+    ]
+
+
+def test_a_client_that_fell_silent() -> None:
+    silent = limited("command_timeout", "300", 0)
+    assert explained(results=(silent,), message=0, recipients=())[1:] == [
+        "The client was sent away, for it said nothing for 300 s (limit `command_timeout`)."
+    ]
+
+
+def test_every_limit_has_its_sentence() -> None:
+    silent = {"memory", "ipv4_prefix", "ipv6_prefix"}  # nobody runs into them
+    assert LIMIT_SENTENCES.keys() == {limit.name for limit in fields(Limits)} - silent
+    assert all(text.count("{}") == 1 for text in LIMIT_SENTENCES.values())
+
+
+@pytest.mark.parametrize("result", [limited("patience", "3"), limited("errors", "")])
+def test_a_limit_that_nobody_knows_is_a_finding(result: RecordedResult) -> None:
+    told = explained(ACCEPTED, TAKEN, reply="250 Ok", results=(result,))
+    assert any(line.startswith(f"`limits` found fail: {result.text}") for line in told)
 
 
 def test_a_plugin_that_failed() -> None:

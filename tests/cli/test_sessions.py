@@ -67,9 +67,13 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def ids(result: Result) -> list[str]:
+def lines_of(result: Result) -> list[str]:
     assert result.exit_code == 0, result.output
-    return [line.split()[2] for line in result.stdout.splitlines()]
+    return result.stdout.splitlines()
+
+
+def ids(result: Result) -> list[str]:
+    return [line.split()[2] for line in lines_of(result)]
 
 
 def test_the_newest_stands_first(gatepost: Gatepost, path: Path) -> None:
@@ -85,6 +89,24 @@ def test_the_newest_stands_first(gatepost: Gatepost, path: Path) -> None:
         "old.1 192.0.2.1 <anne@client.example> <bob@example.org> "
         "250 2.0.0 Queued as old.1 (maildir)",
     ]
+
+
+def test_what_a_limit_has_settled(gatepost: Gatepost, path: Path) -> None:
+    size = RecordedResult("limits", "fail", "message_size", word="1000", message=1)
+    rate = RecordedResult("limits", "fail", "connection_rate", word="60")
+    with closing(Ring(path, (), keep=1e9, size=10**9)) as ring:
+        ring.write(
+            [
+                a_message("big", ACCEPTED, reply="552 5.3.4 Message too big", results=(size,)),
+                a_record("often", results=(rate,)),
+            ]
+        )
+    first, second = (line.split(maxsplit=2)[2] for line in lines_of(gatepost("sessions", "-n2")))
+    assert first.split() == ["often", "192.0.2.1", "deferred", "(limit", "connection_rate)"]
+    assert second.endswith("552 5.3.4 Message too big (limit message_size)")
+    told = [json.loads(line) for line in lines_of(gatepost("sessions", "-n2", "--json"))]
+    assert [one["settled_by"] for one in told] == ["limits", "limits"]
+    assert ids(gatepost("sessions", "-n2", "--refused")) == ["often", "big.1"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from gatepost.archive.recorder import Recorder
 from gatepost.archive.records import Record, RecordedDecision, RecordedResult
 from gatepost.archive.ring import Ring
 from gatepost.hooks.placement import Placement, placed
+from gatepost.limits import Limits
 from gatepost.plugins.queue.discard import Discard
 from gatepost.plugins.rcpt.domains import Domains
 from gatepost.testing import converse
@@ -93,6 +94,46 @@ def test_a_session_is_explained_with_its_messages(gatepost: Gatepost, session: s
         [f"Session {session} from client.example [192.0.2.1], TLSv1.3 brought 2 messages."],
         refused(session),
         accepted(session),
+    ]
+
+
+BEYOND = """
+    S: 220 ...
+    C: EHLO client.example
+    S: 250 ...
+    C: MAIL FROM:<anne@client.example>
+    S: 250 2.1.0 ...
+    C: RCPT TO:<bob@example.org>
+    S: 250 2.1.5 ...
+    C: DATA
+    S: 354 ...
+    C: Subject: Hello
+    C: .
+    S: 552 5.3.4 Message too big
+    C: RCPT TO:<bob@example.org>
+    S: 421 4.7.0 Too many errors
+    S: <closed>
+"""
+
+
+def test_a_limit_is_told_with_its_value(gatepost: Gatepost, path: Path) -> None:
+    plugins = [placed(Domains(domains=["example.org"])), placed(Discard())]
+    recorder = Recorder(path, plugins, keep=1e9, size=10**9)
+    limits = Limits(message_size=12, errors=0)
+    held = asyncio.run(converse([(recorder, Placement("r")), *plugins], BEYOND, limits=limits))
+    assert paragraphs(gatepost("why", held.id)) == [
+        [
+            f"Session {held.id} from client.example [192.0.2.1] brought 1 message.",
+            "The client was sent away, for more than 0 of its commands were refused "
+            "(limit `errors`).",
+        ],
+        [
+            f"Message {held.id}.1 from <anne@client.example> (client.example [192.0.2.1]) "
+            "to <bob@example.org> was refused: 552 5.3.4 Message too big.",
+            "No plugin decided that: the server did.",
+            "The message was bigger than 12 octets (limit `message_size`).",
+            '`domains` (domains = ["example.org"]) accepted the recipient <bob@example.org>.',
+        ],
     ]
 
 

@@ -244,6 +244,22 @@ def test_limits_that_stand_on_the_trail() -> None:
     assert told(figures)(LIMITS_HIT) == {("recipients",): 2, ("other",): 1}
 
 
+def test_a_limit_is_counted_by_whatever_it_was_hit() -> None:
+    beyond = HELLO + to("anne 250") + LETTER + "S: 552 ...\n" + "C: NOOP\nS: 421 ...\nS: <closed>\n"
+    limits = Limits(message_size=10, idle_commands=1)
+    values = counted(beyond, beyond, limits=limits)
+    assert values(LIMITS_HIT) == {("message_size",): 2, ("idle_commands",): 2}
+    unfinished = HELLO + to("anne 250") + "C: BDAT 12\nC: 0123456789\nS: 552 ...\n"
+    assert counted(unfinished, limits=limits)(LIMITS_HIT) == {("message_size",): 1}
+
+
+def test_a_long_session_loses_no_limit() -> None:
+    """Its trail lets go of what concerned its first messages."""
+    letter = to(*["anne 250"] * 20) + LETTER + "S: 552 ...\n"
+    values = counted(HELLO + letter * 80 + BYE, limits=Limits(message_size=10))
+    assert values(LIMITS_HIT) == {("message_size",): 80}
+
+
 # -- In a whole server ----------------------------------------------------------------------------
 
 

@@ -8,29 +8,32 @@ import re
 
 import pytest
 
-from gatepost import Accept, AnswerForEach, Plugin, Recipient, Session, Site, Transaction
+from gatepost import Accept, AnswerForEach, Deny, Plugin, Recipient, Session, Site, Transaction
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
+from gatepost.limits import Limits
 from gatepost.server.conversation import Conversation
 from gatepost.server.journal import Journal
 from gatepost.session import Endpoint
 
+USUAL = Limits()
+
 
 class TakesAll(Plugin):
-    """Accepts every recipient and every message."""
+    """Accepts every recipient but Mallory, and every message."""
 
-    def rcpt(self, transaction: Transaction, recipient: Recipient) -> Accept:
-        return Accept()
+    def rcpt(self, transaction: Transaction, recipient: Recipient) -> Accept | Deny:
+        return Deny() if recipient.address.local == "mallory" else Accept()
 
     def queue(self, transaction: Transaction) -> AnswerForEach:
         return Accept()
 
 
-def journal(octets: bytes, caplog: pytest.LogCaptureFixture) -> list[str]:
+def journal(octets: bytes, caplog: pytest.LogCaptureFixture, limits: Limits = USUAL) -> list[str]:
     """The lines about one session, with its id as ID and what depends on the clock as T."""
     chain = Chain([(Journal(), Placement("journal")), (TakesAll(), Placement("takes_all"))])
     session = Session(Endpoint("192.0.2.1", 7), Endpoint("198.51.100.1", 25), "mx")
-    conversation = Conversation(session, chain, Site("mx.example"))
+    conversation = Conversation(session, chain, Site("mx.example", limits=limits))
 
     async def talk() -> None:
         conversation.receive_data(octets)
@@ -72,6 +75,30 @@ def test_many_recipients_are_counted(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_client_without_a_greeting_is_called_that(caplog: pytest.LogCaptureFixture) -> None:
     assert journal(b"", caplog)[-1] == "ID 192.0.2.1:7 (no greeting) gone after T and 0 messages"
+
+
+def test_a_limit_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    envelope = b"MAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\n"
+    octets = b"EHLO client.example\r\n" + envelope + b"DATA\r\nSubject: Hello\r\n.\r\nFROB\r\n"
+    lines = journal(octets, caplog, Limits(message_size=10, errors=0))
+    assert lines[-2].endswith("552 5.3.4 Message too big (limit message_size)")
+    assert lines[-1].endswith("1 message, 0 taken, 0 octets (limit errors)")
+    fields = [record.__dict__["fields"] for record in caplog.records[-2:]]
+    assert [one["limits"] for one in fields] == [["message_size"], ["errors"]]
+    assert (fields[0]["verdict"], fields[0]["plugin"]) == ("deny", "")
+
+
+def test_a_message_that_comes_to_no_end_because_of_a_limit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    octets = (
+        b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<mallory@example.org>\r\n"
+        b"BDAT 99\r\n0123456789\r\n"
+    )
+    lines = journal(octets, caplog, Limits(message_size=10))
+    assert lines[-2].endswith("not sent (limit message_size)")
+    assert caplog.records[-2].__dict__["fields"]["plugin"] == ""
+    assert "limit" not in lines[-1]
 
 
 def test_no_client_can_forge_a_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 from gatepost.archive.records import Record, RecordedDecision
 from gatepost.hooks.replies import reply_to
 from gatepost.reply import Reply
+from gatepost.trail import LIMITS
 
 #: `unfinished`: a message whose end never came; `idle`: a session that was welcome, and no more.
 Word: TypeAlias = Literal["accepted", "deferred", "refused", "unfinished", "idle"]
@@ -16,6 +17,9 @@ Word: TypeAlias = Literal["accepted", "deferred", "refused", "unfinished", "idle
 AT_THE_END = frozenset({"data", "headers", "message", "queue"})
 #: The hooks on which a client is turned away before it has brought a message.
 AT_THE_DOOR = frozenset({"connect", "helo", "starttls", "auth"})
+#: The limits for which a message is refused at its end, and those for which a client may not come.
+_LIMITS_AT_THE_END = frozenset({"message_size", "header_size", "text_line", "received"})
+_LIMITS_AT_THE_DOOR = frozenset({"connections", "connections_per_address", "connection_rate"})
 
 
 class Conclusion(NamedTuple):
@@ -24,6 +28,7 @@ class Conclusion(NamedTuple):
     word: Word
     reply: str = ""  #: what the client was told; empty: that is not known
     decision: RecordedDecision | None = None  #: what settled it; None: no plugin did
+    limit: str = ""  #: the name of the limit that settled it; empty: none did
 
     @property
     def is_refusal(self) -> bool:
@@ -38,8 +43,10 @@ def conclusion_of(record: Record) -> Conclusion:
     own = [one for one in record.decisions if one.message == record.message]
     if record.reply:
         word = _word(record.reply)
-        settling = (one for one in reversed(own) if _settles(one, word))
-        return Conclusion(word, record.reply, next(settling, None))
+        settling = next((one for one in reversed(own) if _settles(one, word)), None)
+        is_ours = word != "accepted" and settling is None
+        limit = _limit_of(record, _LIMITS_AT_THE_END) if is_ours else ""
+        return Conclusion(word, record.reply, settling, limit)
     refusals = [one for one in own if one.refuses and one.hook in ("mail", "data")]
     if not refusals and record.recipients:
         by_recipient = {one.recipient: one for one in refused_recipients(record)}
@@ -77,7 +84,14 @@ def _of_session(record: Record) -> Conclusion:
     ]
     if at_the_door and at_the_door[-1].refuses:
         return _refusal(record, at_the_door[-1])
-    return Conclusion("idle")
+    limit = _limit_of(record, _LIMITS_AT_THE_DOOR)
+    return Conclusion("deferred" if limit else "idle", limit=limit)
+
+
+def _limit_of(record: Record, limits: Collection[str]) -> str:
+    """The limit that settled what became of it, if it was one of these."""
+    found = (one.text for one in record.results if one.plugin == LIMITS and one.text in limits)
+    return next(found, "")
 
 
 def _refusal(record: Record, decision: RecordedDecision) -> Conclusion:

@@ -20,6 +20,7 @@ from gatepost.cli.wording import (
     verb,
 )
 from gatepost.hooks.chain import BROKEN
+from gatepost.trail import LIMITS
 
 #: What stands on the trail for a plugin where none has spoken.
 NOBODY = "nobody"
@@ -72,6 +73,8 @@ class Explanation:
             yield "No plugin decided that: the server did."
         elif self._settled is not None and self._conclusion.is_refusal:
             yield self._reason(self._settled)
+        results = self._record.results
+        yield from (finding(one) for one in results if one.plugin == LIMITS)
         for refusal in (one for one in others if one.refuses):
             yield self._refusal(refusal)
             yield self._reason(refusal)
@@ -79,7 +82,7 @@ class Explanation:
         for one in others:
             if one.verdict != "accept" and not one.refuses:
                 yield self._without_effect(one)
-        yield from map(finding, self._record.results)
+        yield from (finding(one) for one in results if one.plugin != LIMITS)
         yield from self._circumstances()
 
     # -- What became of it ------------------------------------------------------------------------

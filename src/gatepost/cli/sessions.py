@@ -21,6 +21,7 @@ from gatepost.cli.configuration import config_option
 from gatepost.cli.criteria import Criteria, criteria_options
 from gatepost.cli.wording import listed, local_time, outcome, paths
 from gatepost.config.trail import seconds_of
+from gatepost.trail import LIMITS
 
 
 def _seconds(_: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
@@ -89,6 +90,8 @@ def _row(record: Record) -> tuple[str, ...]:
 def _json(record: Record) -> str:
     """The record with what became of it; all that is not ASCII is escaped."""
     conclusion = conclusion_of(record)
-    settled = conclusion.decision.plugin if conclusion.decision else ""
+    settled = LIMITS if conclusion.limit else ""
+    if conclusion.decision:
+        settled = conclusion.decision.plugin
     told = {"id": record.id, "outcome": conclusion.word, "settled_by": settled}
     return json.dumps({**told, **msgspec.to_builtins(record), "reply": conclusion.reply})

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from gatepost.archive.conclusions import conclusion_of
 from gatepost.archive.configurations import PlacedPlugin
 from gatepost.archive.records import Record, RecordedDecision, RecordedResult
+from gatepost.trail import LIMITS
 
 #: What a decision on a hook is about, and when it is made; on others it is about the client, at
 #: the command of that name.
@@ -23,6 +24,27 @@ MOMENTS = {
 }
 #: Names of one list that are told.
 NAMED = 5
+
+#: What it means that a client has run into a limit.
+LIMIT_SENTENCES = {
+    "message_size": "The message was bigger than {} octets",
+    "header_size": "The header of the message was bigger than {} octets",
+    "text_line": "A line of the message was longer than {} octets",
+    "received": "The message had {} Received fields, as one has that goes round in circles",
+    "recipients": "The message was to go to more than {} recipients",
+    "line": "The client said a line of more than {} octets",
+    "errors": "The client was sent away, for more than {} of its commands were refused",
+    "auth_failures": "The client was sent away, for it failed to authenticate {} times",
+    "idle_commands": "The client was sent away, for it said more than {} times NOOP and the like",
+    "messages": "The client was sent away, for it began more than {} messages",
+    "connections": "The client was turned away, for there were {} connections",
+    "connections_per_address": "The client was turned away, for its address had {} connections",
+    "connection_rate": "The client was turned away, for it came more than {} times a minute",
+    "command_timeout": "The client was sent away, for it said nothing for {} s",
+    "data_timeout": "The client was sent away, for its message made no headway for {} s",
+    "handshake_timeout": "The client was hung up on, for its handshake took more than {} s",
+    "session_timeout": "The client was sent away, for it had been there for {} s",
+}
 
 _VERBS = {"accept": "accepted", "deny": "denied", "defer": "deferred"}
 
@@ -70,6 +92,8 @@ def client(record: Record) -> str:
 
 def finding(result: RecordedResult) -> str:
     """A result as a sentence."""
+    if result.plugin == LIMITS and result.word and result.text in LIMIT_SENTENCES:
+        return f"{LIMIT_SENTENCES[result.text].format(result.word)} (limit `{result.text}`)."
     text = f": {result.text}" if result.text else ""
     if result.method:
         properties = "".join(f" {name}={value}" for name, value in result.properties)
@@ -106,4 +130,6 @@ def outcome(record: Record) -> str:
     """What became of it, on one line: `550 5.7.1 We do not relay (domains)`."""
     conclusion = conclusion_of(record)
     what = " ".join(conclusion.reply.split("\n")) or conclusion.word
-    return f"{what} ({conclusion.decision.plugin})" if conclusion.decision else what
+    if conclusion.decision:
+        return f"{what} ({conclusion.decision.plugin})"
+    return f"{what} (limit {conclusion.limit})" if conclusion.limit else what

@@ -27,7 +27,7 @@ from gatepost.protocol.sasl import MECHANISMS
 from gatepost.reply import Reply
 from gatepost.session import Session, Transaction
 from gatepost.site import Site
-from gatepost.trail import Decision, Outcome, Result
+from gatepost.trail import LIMITS, Decision, Outcome, Result
 
 #: What became of an attempt to authenticate; one that is accepted is told at once.
 _ATTEMPTS: dict[Outcome, str] = {"fail": "refused", "error": "deferred"}
@@ -40,7 +40,8 @@ class Meter(Plugin):
     """Count connections, messages, verdicts and the like.
 
     It is to be the first of all plugins, or it misses what others settle before it is asked.
-    What the server finds out by itself stands on the trail, and is counted when a session is over.
+    What the server finds out by itself stands on the trail, and is counted when the message is over
+    that it is about, or else the session.
     """
 
     def __init__(self, figures: Figures) -> None:
@@ -85,17 +86,23 @@ class Meter(Plugin):
         self._recipients.add(listener, outcome, by=len(transaction.recipients))
         self._received.add(listener, by=transaction.message.size)
 
+    def reset(self, transaction: Transaction) -> None:
+        # In a long session it gives way to what concerns later messages.
+        for entry in transaction.session.trail.latest(transaction.number):
+            if type(entry) is Result:
+                self._count(entry)
+
     def disconnect(self, session: Session) -> None:
         if session in self._known:
             self._known.remove(session)
         else:  # turned away at the door, or gone within the handshake: nobody was asked
             self._figures[CONNECTIONS].add(session.listener)
         for entry in session.trail:
-            if type(entry) is Result:
+            if type(entry) is Result and not entry.message:
                 self._count(entry)
 
     def _count(self, result: Result) -> None:
-        if result.plugin == "limits":
+        if result.plugin == LIMITS:
             self._figures[LIMITS_HIT].add(_one_of(_LIMITS, result.text))
         elif result.plugin == "authentication" and result.outcome in _ATTEMPTS:
             mechanism = _one_of(MECHANISMS, result.text)

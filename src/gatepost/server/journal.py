@@ -13,7 +13,7 @@ from gatepost.notes import Note
 from gatepost.plugin import Plugin
 from gatepost.reply import Reply
 from gatepost.session import Recipient, Session, Transaction
-from gatepost.trail import Decision
+from gatepost.trail import LIMITS, Decision, Result
 from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 #: How many recipients of a message are named; the others are counted.
@@ -144,7 +144,9 @@ def _tell_of_message(transaction: Transaction, reply: Reply | None) -> None:
     session, begun = transaction.session, transaction.notes[_BEGUN]
     recipients, about = transaction.recipients, transaction.id
     named = [recipient.address.mailbox for recipient in recipients[:_NAMED]]
-    cause = _cause(transaction, reply)
+    limits = _limits(session.trail.latest(transaction.number))
+    limit = reply.limit if reply else ", ".join(limits)
+    cause = None if limit else _cause(transaction, reply)
     seconds = 0.0 if begun is None else time.monotonic() - begun
     size = transaction.message.size
     fields = {
@@ -155,6 +157,7 @@ def _tell_of_message(transaction: Transaction, reply: Reply | None) -> None:
         "recipients": len(recipients),
         "size": size,
         **_decided(cause),
+        "limits": limits,
         "seconds": round(seconds, 3),
     }
     answer = str(reply) if reply else ""
@@ -164,12 +167,14 @@ def _tell_of_message(transaction: Transaction, reply: Reply | None) -> None:
         _messages, "message", fields,
         "%s %s -> %s, %d octets from %s in %.2f s: %s",
         about, transaction.sender, _listed(named, len(recipients)), size, _described(session),
-        seconds, _outcome(answer, cause),
+        seconds, _outcome(answer, cause, limit),
     )  # fmt: skip
 
 
-def _outcome(answer: str, cause: Decision | None) -> str:
+def _outcome(answer: str, cause: Decision | None, limit: str) -> str:
     """What became of a message: `250 2.0.0 Queued (maildir on queue)`, or why it was not sent."""
+    if limit:
+        return f"{answer or 'not sent'} (limit {limit})"
     if not answer:
         return f"not sent; {cause}" if cause else "not sent"
     return f"{answer} ({f'{cause.plugin} on {cause.hook}' if cause else 'the server itself'})"
@@ -184,19 +189,22 @@ def _listed(named: list[str], count: int) -> str:
 def _tell_of_session(session: Session) -> None:
     seconds = max(0.0, time.time() - session.started)  # the time of day may be set back
     taken, octets = session.notes[_TAKEN]
+    limits = _limits(entry for entry in session.trail if not entry.message)
     fields = {
         **_client(session),
         "messages": session.messages,
         "taken": taken,
         "octets": octets,
+        "limits": limits,
         "seconds": round(seconds, 3),
     }
     _tell(
         _sessions, "session", fields,
-        "%s %s gone after %.2f s and %d %s%s",
+        "%s %s gone after %.2f s and %d %s%s%s",
         session.id, _described(session), seconds, session.messages,
         "message" if session.messages == 1 else "messages",
         f", {taken} taken, {octets} octets" if session.messages else "",
+        f" (limit {', '.join(limits)})" if limits else "",
     )  # fmt: skip
 
 
@@ -248,6 +256,11 @@ def _cause(transaction: Transaction, reply: Reply | None) -> Decision | None:
         ):
             return decision
     return None
+
+
+def _limits(entries: Iterable[Decision | Result]) -> list[str]:
+    """The limits that a client has run into."""
+    return [one.text for one in entries if type(one) is Result and one.plugin == LIMITS]
 
 
 def _is_read(log: logging.Logger) -> bool:
