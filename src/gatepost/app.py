@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -21,7 +20,7 @@ from gatepost.plugin import Plugin
 from gatepost.server.certificates import Certificates
 from gatepost.server.connections import SWEEP_INTERVAL, Connections
 from gatepost.server.guesses import Guesses
-from gatepost.server.journal import Journal
+from gatepost.server.journal import with_journal
 from gatepost.server.listener import Listener
 from gatepost.server.tally import Tally
 from gatepost.site import Site
@@ -74,7 +73,7 @@ class Gate:
         self.connections = Connections(self.site.limits, tally=tally)
         guesses = Guesses(self.connections.tally)
         certificates = Certificates(tls) if tls is not None else None
-        self.chain = Chain(_with_journal(map(placed, plugins)))
+        self.chain = Chain(with_journal(map(placed, plugins)))
         self.listeners = tuple(
             Listener(
                 one,
@@ -191,13 +190,6 @@ class Gate:
     def _sweep_now(self) -> None:
         self._sweep_later()
         self.connections.sweep(asyncio.get_running_loop().time())
-
-
-def _with_journal(plugins: Iterable[tuple[Plugin, Placement]]) -> list[tuple[Plugin, Placement]]:
-    """The plugins, behind one that logs, where somebody reads that."""
-    if logging.getLogger("gatepost").isEnabledFor(logging.INFO):
-        return [(Journal(), Placement("journal")), *plugins]
-    return list(plugins)
 
 
 def _listens(listen: str | Listen | Iterable[str | Listen]) -> list[Listen]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextvars import ContextVar
 from itertools import count
+
+#: The id of the session that is being answered, for whoever logs meanwhile; empty: none is.
+SESSION_ID: ContextVar[str] = ContextVar("gatepost_session", default="")
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [high + low for high in _DIGITS for low in _DIGITS]

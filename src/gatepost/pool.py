@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -35,7 +36,8 @@ class Pool:
             raise PoolBusy(f"{self._under_way} pieces of work are under way or wait")
         loop = asyncio.get_running_loop()
         self._under_way += 1
-        future = loop.run_in_executor(self._executor, function, *arguments)
+        run = copy_context().run  # so that what it logs is known as the caller's
+        future = loop.run_in_executor(self._executor, run, function, *arguments)
         future.add_done_callback(self._count_off)
         return await asyncio.shield(future)
 

@@ -2,8 +2,8 @@
 
 The text is of words.  `ready`, `beat` and `fail:COMPLAINT` tell the supervisor that; `exit:STATUS`
 and `crash` end it.  `wait` waits until it is told to end, `talk` gives signs of life meanwhile, and
-`deaf` never ends by itself.  `leave` has a child behind that keeps what it has inherited; `once:WORD`
-does WORD the first time alone.
+`deaf` never ends by itself.  `leave` has a child behind that keeps what it has inherited;
+`once:WORD` does WORD the first time alone.
 """
 
 import json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -129,4 +130,6 @@ def _is_before_pronouncing(hook: str, placement: Placement) -> bool:
 
 
 def _in_thread(method: Callable[..., Any], *arguments: object) -> asyncio.Future[Any]:
-    return asyncio.get_running_loop().run_in_executor(None, method, *arguments)
+    # A thread of a pool knows nothing of its caller's context, and with that of the session.
+    run = copy_context().run
+    return asyncio.get_running_loop().run_in_executor(None, run, method, *arguments)

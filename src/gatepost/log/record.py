@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 
-#: The id of the session that is being answered; empty: none is.
-SESSION_ID: ContextVar[str] = ContextVar("gatepost_session", default="")
+from gatepost.identifier import SESSION_ID
 
 #: Characters of one event's text; what is beyond them is left out.
 TEXT_LIMIT = 8192

@@ -8,14 +8,14 @@ import math
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
+from gatepost.identifier import SESSION_ID
 from gatepost.reply import Reply
 from gatepost.server.connections import SHUTTING_DOWN
 from gatepost.server.host import Host
 from gatepost.server.origin import Origin, origin_of
 from gatepost.server.tls_transport import TlsTransport
-from gatepost.session import Session
 from gatepost.tls import Tls
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ TIMED_OUT = {
     limit: Reply(421, "4.4.2", "Time is over", final=True, limit=limit)
     for limit in ("command_timeout", "data_timeout", "handshake_timeout", "session_timeout")
 }
+
+_Answering: TypeAlias = Coroutine[asyncio.Future[Any], None, bytes]
 
 
 class Connection(asyncio.Protocol):
@@ -54,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._connections = host.connections
         self._clock = clock
         self._origin = origin  #: who the client is; None: whoever the transport says
-        self._coroutine: Coroutine[asyncio.Future[Any], None, bytes] | None = None
+        self._coroutine: _Answering | None = None
         self._deadline = math.inf  #: when the client has been silent for too long
         self._session_end = math.inf
         self._overstays = False  #: that was over when it was last looked at
@@ -109,9 +111,8 @@ class Connection(asyncio.Protocol):
         """The client sends no more; what it has said before is still answered."""
         self._ended_input = True
         conversation = self._conversation
-        if self._coroutine is None:
-            has_more_to_say = conversation.more
-        else:
+        has_more_to_say = conversation.more
+        if self._coroutine is not None:
             has_more_to_say = conversation.committed or conversation.count_ahead() > 0
         if not has_more_to_say:
             self.flush()
@@ -192,32 +193,29 @@ class Connection(asyncio.Protocol):
         """Who has come; the session begins."""
         self._transport = cast(asyncio.Transport, transport)
         origin = self._origin or origin_of(transport)
-        name = self._host.listen.name
-        session = Session(origin.client, origin.server, name, tls=origin.tls, proxy=origin.header)
-        self._conversation = self._host.converse(session)
+        self._conversation = self._host.converse(origin.session(self._host.listen.name))
         self._limits = self._conversation.limits
         return origin
 
     # -- The conversation -------------------------------------------------------------------------
 
-    def _run(self, coroutine: Coroutine[asyncio.Future[Any], None, bytes]) -> None:
+    def _run(self, coroutine: _Answering) -> None:
         self._coroutine = coroutine
         self._step(coroutine)
 
-    def _step(
-        self,
-        coroutine: Coroutine[asyncio.Future[Any], None, bytes],
-        _: asyncio.Future[Any] | None = None,
-    ) -> None:
+    def _step(self, coroutine: _Answering, _: asyncio.Future[Any] | None = None) -> None:
         """Run the coroutine until it is through, or waits for a future."""
         if coroutine is not self._coroutine:
             return  # it was given up while it waited
+        token = SESSION_ID.set(self._conversation.session.id)
         try:
             future = coroutine.send(None)
-        except StopIteration as through:
+        except StopIteration as through:  # no `finally`: raised anew it would cost microseconds
+            SESSION_ID.reset(token)
             self._coroutine = None
             self._go_on(through.value)
         except (Exception, asyncio.CancelledError):  # it is no task: only a plugin can cancel here
+            SESSION_ID.reset(token)
             log.exception("%s: the conversation broke", self._conversation.session.id)
             self._coroutine = None
             if self._lost:
@@ -225,6 +223,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._transport.abort()
         else:
+            SESSION_ID.reset(token)
             future.add_done_callback(partial(self._step, coroutine))
 
     def _go_on(self, octets: bytes) -> None:

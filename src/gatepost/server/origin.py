@@ -6,7 +6,7 @@ from asyncio import BaseTransport
 from typing import NamedTuple
 
 from gatepost.protocol.proxy_header import ProxyHeader
-from gatepost.session import Endpoint
+from gatepost.session import Endpoint, Session
 from gatepost.tls import Tls
 
 
@@ -29,6 +29,10 @@ class Origin(NamedTuple):
     def address(self) -> str:
         """The client's IP address; empty where there is none."""
         return self.client.host if self.client.ip is not None else ""
+
+    def session(self, listener: str) -> Session:
+        """A new session of the client, which has come through the listener of that name."""
+        return Session(self.client, self.server, listener, tls=self.tls, proxy=self.header)
 
 
 def origin_of(transport: BaseTransport) -> Origin:

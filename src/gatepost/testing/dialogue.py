@@ -9,6 +9,7 @@ from typing import Final
 from gatepost.config import Listen
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement, placed
+from gatepost.identifier import SESSION_ID
 from gatepost.limits import Limits
 from gatepost.plugin import Plugin
 from gatepost.server.conversation import Conversation
@@ -67,10 +68,12 @@ async def converse(
         session, chain, site, listen=listen, guesses=Guesses(), repair=repair
     )
     await chain.start(site)
+    token = SESSION_ID.set(session.id)
     try:
         await _Exchange(conversation).hold(steps)
     finally:
         await conversation.end()
+        SESSION_ID.reset(token)
         await chain.tell("shutdown", site)
     return session
 
