@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from ipaddress import ip_network
 
 #: What a server must be able to take.
 _LEAST = {
@@ -11,7 +13,12 @@ _LEAST = {
     "text_line": (1000, "RFC 5321, 4.5.3.1.6"),
 }
 #: With another of the limits at 0 the server could take no mail.
-_MAY_BE_ZERO = frozenset({"message_size", "memory", "errors", "idle_commands", "connection_rate"})
+_MAY_BE_ZERO = frozenset(
+    {
+        "message_size", "memory", "errors", "idle_commands", "connection_rate",
+        "auth_failures_per_address",
+    }
+)  # fmt: skip
 _MOST = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 
 
@@ -30,7 +37,10 @@ class Limits:
     recipients: int = 1000  #: of a message; never fewer than 100
     line: int = 2048  #: octets of a command line
     errors: int = 20  #: refused commands before 421
-    auth_failures: int = 3  #: failed attempts to authenticate before 421
+    auth_failures: int = 3  #: failed attempts to authenticate on one connection before 421
+    #: of all workers together, per client's address or network: failed attempts to authenticate
+    #: after which it is not heard for a quarter of an hour; 0: any
+    auth_failures_per_address: int = 100
     idle_commands: int = 100  #: NOOP, RSET, VRFY, EHLO and the like in a row, before 421
     messages: int = 1000  #: per connection
     connections: int = 2000  #: of all workers together
@@ -54,3 +64,12 @@ class Limits:
             if value < 0 or (value == 0 and limit.name not in _MAY_BE_ZERO):
                 wanted = "0 or more" if limit.name in _MAY_BE_ZERO else "more than 0"
                 raise ValueError(f"option {limit.name!r} must be {wanted}, not {value}")
+
+    def network_of(self, address: str) -> str:
+        """What counts as one client: an IP address, or the network around it."""
+        return _network(address, self.ipv6_prefix if ":" in address else self.ipv4_prefix)
+
+
+@lru_cache(maxsize=4096)
+def _network(address: str, prefix: int) -> str:
+    return str(ip_network((address, prefix), strict=False))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hmac
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
@@ -24,10 +26,14 @@ from gatepost import (
     Transaction,
     Verdict,
 )
+from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
 from gatepost.plugin import Supply
-from gatepost.testing import LMTP, MX, converse, run
+from gatepost.server.conversation import Conversation
+from gatepost.server.guesses import Guesses
+from gatepost.site import Site
+from gatepost.testing import LMTP, MX, a_session, converse, run
 
 CLEAR = replace(MX, auth_without_tls=True)
 BOTH = replace(MX, tls="starttls")
@@ -316,14 +322,6 @@ def test_silence_accepts_who_has_proved_it_and_a_plugin_may_refuse() -> None:
 
 
 def _by_cram_md5(plugin: Plugin) -> str:
-    import asyncio
-    import hmac
-
-    from gatepost.hooks.chain import Chain
-    from gatepost.server.conversation import Conversation
-    from gatepost.site import Site
-    from gatepost.testing import a_session
-
     async def hold() -> str:
         conversation = Conversation(
             a_session(), Chain([(plugin, Placement("it"))]), Site("mx.example")
@@ -348,9 +346,40 @@ def test_after_three_failures_it_is_over() -> None:
     talk([Knows()], f"C: AUTH PLAIN {WRONG}\nS: 421 4.7.0 ...\nS: <closed>", limits=limits)
 
 
-def test_a_failure_has_to_wait_for_its_answer() -> None:
-    import asyncio
+def test_who_comes_from_where_too_many_have_failed_is_not_heard() -> None:
+    limits = Limits(auth_failures_per_address=1, auth_failures=5)
+    tried = f"C: AUTH PLAIN {WRONG}\nS: 535 5.7.8 ...\n"
+    refused = f"C: AUTH PLAIN {RIGHT}\nS: 421 4.7.0 Too many failed ... your address\nS: <closed>"
+    session = talk([Knows()], tried + refused, limits=limits)
+    assert session.trail.results[-1].text == "auth_failures_per_address"
+    accepted = f"C: AUTH PLAIN {RIGHT}\nS: 235 ..."
+    talk([Knows()], tried + accepted, limits=Limits(auth_failures_per_address=0))
+    talk([Trusting(), Knows()], tried + accepted, limits=limits)
 
+
+class Trusting(Plugin):
+    """Exempts everybody."""
+
+    def connect(self, session: Session) -> None:
+        session.allow("a web mail server of ours")
+
+
+def test_a_network_of_many_addresses_is_one_client() -> None:
+    async def hold() -> list[str]:
+        guesses, answers = Guesses(), list[str]()
+        site = Site("mx.example", limits=Limits(auth_failures_per_address=1))
+        for host in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
+            chain = Chain([(Knows(), Placement("it"))])
+            conversation = Conversation(a_session(host), chain, site, listen=CLEAR, guesses=guesses)
+            await conversation.respond()
+            conversation.receive_data(f"EHLO x\r\nAUTH PLAIN {WRONG}\r\n".encode())
+            answers.append((await conversation.respond()).splitlines()[-1][:3].decode())
+        return answers
+
+    assert asyncio.run(hold()) == ["535", "421", "535"]
+
+
+def test_a_failure_has_to_wait_for_its_answer() -> None:
     async def hold(response: str) -> float:
         loop = asyncio.get_running_loop()
         before = loop.time()

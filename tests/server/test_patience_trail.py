@@ -113,6 +113,7 @@ DIALOGUES: list[tuple[str, int, int, str]] = [
     ("idle_commands",    2, 0, "C: NOOP\nS: 250 ...\nC: NOOP\nS: 421 4.7.0 ...\n" + CLOSED),
     ("messages",         1, 0, MAIL + RSET + MAIL.replace("250", "421 4.7.0") + CLOSED),
     ("auth_failures",    2, 0, GUESS + GUESS.replace("535 5.7.8", "421 4.7.0") + CLOSED),
+    ("auth_failures_per_address", 1, 0, GUESS + GUESS.replace("535 5.7.8", "421 4.7.0") + CLOSED),
 ]
 # fmt: on
 

@@ -44,6 +44,14 @@ TOO_MANY_FAILURES = Reply(
     421, "4.7.0", "Too many failed authentications", final=True, limit="auth_failures"
 )
 
+TOO_MANY_FROM_YOU = Reply(
+    421,
+    "4.7.0",
+    "Too many failed authentications from your address",
+    final=True,
+    limit="auth_failures_per_address",
+)
+
 _SUFFIX = "-PLUS"
 #: Derives keys from passwords, which takes milliseconds each.
 _POOL = Pool(2)
@@ -92,6 +100,8 @@ class Authentication:
 
     async def begin(self, event: Auth) -> Reply:
         """The client has chosen a mechanism."""
+        if self._is_suspect:
+            return TOO_MANY_FROM_YOU
         name = event.mechanism
         names = await self._answerable()
         if name not in names:
@@ -174,6 +184,22 @@ class Authentication:
             await self._chain.tell("decided", self._session, decision)
         return Defer() if verdict is BROKEN else verdict
 
+    @property
+    def _is_suspect(self) -> bool:
+        """Whether too many have failed who came from there, and it is nobody who is trusted.
+
+        A web mail server may speak for many who mistype their passwords.
+        """
+        most = self._site.limits.auth_failures_per_address
+        is_trusted = self._session.relaying or self._session.allowed
+        return bool(most and not is_trusted and self._guesses.number(self._network) >= most)
+
+    @property
+    def _network(self) -> str:
+        """Where the client comes from, as far as that is known: a proxy may have told it late."""
+        client = self._session.client
+        return self._site.limits.network_of(client.host) if client.ip is not None else ""
+
     # -- How it ends ------------------------------------------------------------------------------
 
     async def _concluded(self, credentials: Credentials, verdict: Verdict) -> Reply:
@@ -208,7 +234,7 @@ class Authentication:
             "%s %s has failed to authenticate as %s by %s",
             session.id, session.client, user, self._mechanism,
         )  # fmt: skip
-        await asyncio.sleep(self._guesses.count(session.client.host, user))
+        await asyncio.sleep(self._guesses.count(self._network, user))
         if self._failures >= self._site.limits.auth_failures:
             return TOO_MANY_FAILURES
         return reply_to("auth", verdict, {})

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from ipaddress import ip_network
 from typing import Protocol
 
 from gatepost.limits import Limits
@@ -80,7 +78,7 @@ class Connections:
         if not self.admits:
             return SHUTTING_DOWN
         limits, tally = self._limits, self.tally
-        network = _network(address, limits.ipv4_prefix, limits.ipv6_prefix) if address else ""
+        network = limits.network_of(address) if address else ""
         if network and limits.connection_rate and self._comes_too_often(network):
             return TOO_OFTEN
         if tally.raise_(_ALL) > limits.connections:
@@ -128,10 +126,3 @@ class Connections:
     def _comes_too_often(self, network: str) -> bool:
         minute = int(self._clock() // 60)
         return self.tally.raise_(f"{minute} {network}", 120) > self._limits.connection_rate
-
-
-@lru_cache(maxsize=4096)
-def _network(address: str, ipv4_prefix: int, ipv6_prefix: int) -> str:
-    """What counts as one client: an address, or the network around it."""
-    prefix = ipv6_prefix if ":" in address else ipv4_prefix
-    return str(ip_network((address, prefix), strict=False))

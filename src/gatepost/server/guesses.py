@@ -12,10 +12,11 @@ LONGEST_DELAY = 16.0
 
 
 class Guesses:
-    """Counts failures by address and by account, in all workers together.
+    """Counts failures by network and by account, in all workers together.
 
     Only a failure waits for its answer: whoever knows the password is not slowed down by those who
-    guess at it.
+    guess at it.  A network is that of a client, as `Limits.network_of` has it; an empty one is that
+    of clients without an address, who are not counted by it.
     """
 
     __slots__ = ("_tally",)
@@ -23,13 +24,13 @@ class Guesses:
     def __init__(self, tally: Tally | None = None) -> None:
         self._tally = tally or Tally.private()
 
-    def count(self, address: str, account: str) -> float:
+    def count(self, network: str, account: str) -> float:
         """Count a failure; the seconds that its answer is to wait."""
-        names = [f"failures of {kind} {name}" for kind, name in _named(address, account)]
+        named = (("network", network), ("account", account))
+        names = [f"failures of {kind} {name}" for kind, name in named if name]
         number = max((self._tally.raise_(name, MEMORY) for name in names), default=1)
         return min(FIRST_DELAY * float(2 ** min(number - 1, 10)), LONGEST_DELAY)
 
-
-def _named(address: str, account: str) -> list[tuple[str, str]]:
-    pairs = [("address", address), ("account", account)]
-    return [(kind, name) for kind, name in pairs if name]
+    def number(self, network: str) -> int:
+        """How many have failed who came from a network."""
+        return self._tally.total(f"failures of network {network}", MEMORY) if network else 0
