@@ -16,6 +16,9 @@ RESERVE = 100
 #: The "plugin" of results that tell which limit a client has run into: the text is the name of the
 #: limit as in the table [limits], the word is its value.
 LIMITS = "limits"
+#: The "plugin" of results that tell of a command which the server itself has refused, for its
+#: grammar or because it was not in turn: the text is the reply.
+PROTOCOL = "protocol"
 
 Mode: TypeAlias = Literal["enforce", "later", "report"]
 Outcome: TypeAlias = Literal["pass", "fail", "neutral", "error", "skip"]

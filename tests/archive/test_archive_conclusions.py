@@ -190,3 +190,16 @@ def test_what_was_only_noted_opens_no_door() -> None:
 def test_a_session_without_anything() -> None:
     no_help = decision("help_text", "help", "deny", message=0)
     assert concluded(no_help, message=0) == ("idle", "", "")
+
+
+def test_what_broke_the_rules_of_smtp() -> None:
+    def told(reply: str, message: int) -> RecordedResult:
+        return RecordedResult("protocol", "fail", reply, message=message)
+
+    wrong = told("501 5.1.3 Bad recipient address", 1)
+    assert concluded(recipients=(), results=(wrong,)) == ("refused", wrong.text, "")
+    earlier = told("503 5.5.1 Say EHLO first", 0)
+    assert concluded(recipients=(), results=(earlier,)) == ("unfinished", "", "")
+    session = {"message": 0, "sender": "", "recipients": ()}
+    assert concluded(**session, results=(earlier,)) == ("refused", earlier.text, "")
+    assert concluded(**session, messages=2, results=(earlier,)) == ("idle", "", "")

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from gatepost.archive.records import Record, RecordedDecision
 from gatepost.hooks.replies import reply_to
 from gatepost.reply import Reply
-from gatepost.trail import LIMITS
+from gatepost.trail import LIMITS, PROTOCOL
 
 #: `unfinished`: a message whose end never came; `idle`: a session that was welcome, and no more.
 Word: TypeAlias = Literal["accepted", "deferred", "refused", "unfinished", "idle"]
@@ -52,7 +52,7 @@ def conclusion_of(record: Record) -> Conclusion:
         by_recipient = {one.recipient: one for one in refused_recipients(record)}
         if len(by_recipient) == len(record.recipients) + record.more_recipients:
             refusals = list(by_recipient.values())
-    return _refusal(record, refusals[-1]) if refusals else Conclusion("unfinished")
+    return _refusal(record, refusals[-1]) if refusals else _by_protocol(record, "unfinished")
 
 
 def refused_recipients(record: Record) -> Iterator[RecordedDecision]:
@@ -84,8 +84,19 @@ def _of_session(record: Record) -> Conclusion:
     ]
     if at_the_door and at_the_door[-1].refuses:
         return _refusal(record, at_the_door[-1])
-    limit = _limit_of(record, _LIMITS_AT_THE_DOOR)
-    return Conclusion("deferred" if limit else "idle", limit=limit)
+    if limit := _limit_of(record, _LIMITS_AT_THE_DOOR):
+        return Conclusion("deferred", limit=limit)
+    return Conclusion("idle") if record.messages else _by_protocol(record, "idle")
+
+
+def _by_protocol(record: Record, otherwise: Word) -> Conclusion:
+    """That the server itself has refused a command, if nothing else has become of it."""
+    told = [
+        one.text
+        for one in record.results
+        if one.plugin == PROTOCOL and one.message == record.message
+    ]
+    return Conclusion(_word(told[-1]), told[-1]) if told else Conclusion(otherwise)
 
 
 def _limit_of(record: Record, limits: Collection[str]) -> str:

@@ -57,8 +57,6 @@ def command(config_file: Path, quiet: bool) -> None:
     except CannotLog as error:
         complain(str(error))
     allow_connections(config.limits.connections)
-    if os.getuid() == 0 and not config.user:
-        log.warning("it runs as root: name somebody else as `user`")
     asyncio.run(_serve(config_file, text, config, quiet=quiet))
 
 
@@ -76,7 +74,9 @@ async def _serve(path: Path, text: str, config: Config, *, quiet: bool) -> None:
         complain(f"the server cannot start: {error}")
     if not started:
         return
-    welcome(supervisor.config, supervisor.addresses)
+    if os.getuid() == 0:
+        log.warning("it runs as root: name somebody else as `user`")
+    welcome(config, supervisor.addresses)
     await _first(ending.asked, supervisor.asked_to_end)
     grace = supervisor.config.grace
     if supervisor.sessions:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from gatepost.archive.conclusions import conclusion_of
 from gatepost.archive.configurations import PlacedPlugin
 from gatepost.archive.records import Record, RecordedDecision, RecordedResult
-from gatepost.trail import LIMITS
+from gatepost.trail import LIMITS, PROTOCOL
 
 #: What a decision on a hook is about, and when it is made; on others it is about the client, at
 #: the command of that name.
@@ -35,6 +35,8 @@ LIMIT_SENTENCES = {
     "line": "The client said a line of more than {} octets",
     "errors": "The client was sent away, for more than {} of its commands were refused",
     "auth_failures": "The client was sent away, for it failed to authenticate {} times",
+    "auth_failures_per_address": "The client was sent away, for {} authentications had failed "
+    "from its address",
     "idle_commands": "The client was sent away, for it said more than {} times NOOP and the like",
     "messages": "The client was sent away, for it began more than {} messages",
     "connections": "The client was turned away, for there were {} connections",
@@ -94,6 +96,8 @@ def finding(result: RecordedResult) -> str:
     """A result as a sentence."""
     if result.plugin == LIMITS and result.word and result.text in LIMIT_SENTENCES:
         return f"{LIMIT_SENTENCES[result.text].format(result.word)} (limit `{result.text}`)."
+    if result.plugin == PROTOCOL:
+        return sentence(f"A command broke the rules of SMTP, or was not in turn: {result.text}")
     text = f": {result.text}" if result.text else ""
     if result.method:
         properties = "".join(f" {name}={value}" for name, value in result.properties)

@@ -25,16 +25,18 @@ from gatepost.protocol.events import (
 )
 from gatepost.protocol.extensions import core_capabilities, keywords
 from gatepost.protocol.server import ServerProtocol
+from gatepost.protocol.states import AT_REST
 from gatepost.reply import Reply, printable
 from gatepost.server.standing import Standing
 from gatepost.session import Session
 from gatepost.site import Site
+from gatepost.trail import PROTOCOL, Result
 
 
 class Courtesies:
     """The commands of one session on which only their own hooks have a say."""
 
-    __slots__ = ("_chain", "_protocol", "_session", "_site", "_standing")
+    __slots__ = ("_chain", "_flaws", "_protocol", "_session", "_site", "_standing")
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Courtesies:
         self._site = site
         self._protocol = protocol
         self._standing = standing
+        self._flaws: dict[str, int] = {}  #: refusals on the trail, and the last message of each
 
     async def connected(self, _: Connected) -> Reply:
         """The client is there: the banner."""
@@ -101,7 +104,14 @@ class Courtesies:
         return await self._ask("unrecognized", event.verb, event.text)
 
     async def malformed(self, event: Malformed) -> Reply:
-        """What breaks the grammar has its reply already."""
+        """What breaks the grammar, or is not in turn, has its reply already."""
+        text, session = str(event.reply), self._session
+        number = 0 if self._protocol.state in AT_REST else session.messages
+        before = self._flaws.get(text)
+        # A client may err as often as it likes in a long session: the trail hears it once.
+        if before is None or before < number:
+            self._flaws[text] = number
+            session.trail.add(Result(PROTOCOL, "fail", text, message=number))
         return event.reply
 
     async def _capabilities(self) -> tuple[str, ...]:
