@@ -126,6 +126,8 @@ def test_a_limit_is_told_with_its_value(gatepost: Gatepost, path: Path) -> None:
             f"Session {held.id} from client.example [192.0.2.1] brought 1 message.",
             "The client was sent away, for more than 0 of its commands were refused "
             "(limit `errors`).",
+            "A command broke the rules of SMTP, or was not in turn: "
+            "503 5.5.1 MAIL comes before RCPT.",
         ],
         [
             f"Message {held.id}.1 from <anne@client.example> (client.example [192.0.2.1]) "
