@@ -11,6 +11,7 @@ from gatepost.limits import Limits
 from gatepost.reply import Reply
 from gatepost.server.outbox import Outbox
 from gatepost.server.tally import Tally
+from gatepost.server.waiting_room import WaitingRoom
 
 #: Seconds between two looks at the clocks of all connections.
 SWEEP_INTERVAL = 1.0
@@ -61,6 +62,7 @@ class Connections:
         self.tally = tally or Tally.private()  #: what is counted with other processes
         self._clock = clock
         self.outbox = outbox or Outbox()  #: through which their replies go
+        self.waiting_room = WaitingRoom()  #: for those that have had their share
         self.admits = True  #: whether anybody is let in at all
         self._limits = limits
         self._open: dict[Timed, str] = {}

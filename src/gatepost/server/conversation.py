@@ -52,7 +52,7 @@ from gatepost.site import Site
 from gatepost.tls import Tls
 
 #: Events that are answered before other clients get a turn.
-BATCH = 100
+BATCH = 20
 
 #: A listener that asks for nothing: what those have in mind who name none.
 _ORDINARY = Listen("127.0.0.1:0")

@@ -23,8 +23,9 @@ from gatepost.server.tls_channel import TlsChannel
 from gatepost.session import Session
 from gatepost.site import Site
 
-#: Clients that the kernel lets wait until they are taken in.
-BACKLOG = 1024
+#: Clients that the kernel lets wait until they are taken in; Linux does not let more of them wait
+#: unless it is told to.  Whoever finds no room tries again after a second, then after two.
+BACKLOG = 4096
 
 
 class CannotListen(OSError):
