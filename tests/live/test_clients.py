@@ -211,7 +211,7 @@ def test_the_command_line_that_it_shows_sends_a_mail(tmp_path: Path) -> None:
         assert shown[:2] == ["Mail goes to mail/{local}", "Send a first mail with"]
         subprocess.run(["sh", "-c", shown[2]], check=True)
         assert server.arrived("bob") == b"Subject: Hello\r\n\r\nHow are you?\r\n"
-        log = (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
     told = [line for line in log.splitlines() if "it runs as root" not in line]
     assert all(re.match(r"\d\d:\d\d:\d\d [a-z0-9]{12}", line) for line in told)
     for words in ("connected from 127.0.0.1:", "rcpt: domains accepts", "250 2.0.0 Queued as"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ from gatepost.reply import Reply
 from gatepost.server.connections import SHUTTING_DOWN
 from gatepost.server.host import Host
 from gatepost.server.origin import Origin, origin_of
+from gatepost.server.stay import Stay
 from gatepost.server.tls_transport import TlsTransport
 from gatepost.tls import Tls
 
@@ -25,8 +25,6 @@ AHEAD = 65_536
 #: Octets that a client may send at a time before others get a turn.  uvloop reads up to 8 MB from
 #: one socket without a look at the others, as long as its buffer of 256,000 octets is filled.
 SHARE = 131_072
-#: Octets of a message that must arrive within `limits.data_timeout`.
-PROGRESS = 65_536
 #: Seconds that a client has to take its last reply.
 GOODBYE = 10.0
 
@@ -47,9 +45,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_choked", "_clock", "_closing", "_connections", "_conversation", "_coroutine", "_deadline",
-        "_draining", "_ended_input", "_host", "_limits", "_lost", "_moved", "_origin", "_overstays",
-        "_progress", "_reading_paused", "_securing", "_session_end", "_transport", "_unsent",
+        "_choked", "_clock", "_closing", "_connections", "_conversation", "_coroutine", "_draining",
+        "_ended_input", "_host", "_limits", "_lost", "_origin", "_reading_paused", "_securing",
+        "_stay", "_transport", "_unsent",
     )  # fmt: skip
 
     def __init__(
@@ -60,11 +58,6 @@ class Connection(asyncio.Protocol):
         self._clock = clock
         self._origin = origin  #: who the client is; None: whoever the transport says
         self._coroutine: _Answering | None = None
-        self._deadline = math.inf  #: when the client has been silent for too long
-        self._session_end = math.inf
-        self._overstays = False  #: that was over when it was last looked at
-        self._moved = False  #: something was said since the clock was looked at
-        self._progress = 0  #: octets that were received since then
         self._unsent = b""  #: replies that wait for those of other clients
         self._choked = False  #: the client does not read its replies
         self._closing = False  #: everything is said
@@ -88,7 +81,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(octets)
             self._transport.close()
             return
-        self._session_end = self._clock() + self._limits.session_timeout
+        self._stay.begin(self._clock())
         if is_clear:
             self._run(self._conversation.respond())
         else:
@@ -104,9 +97,7 @@ class Connection(asyncio.Protocol):
         conversation = self._conversation
         waits = self._coroutine is not None or self._choked or conversation.more
         conversation.receive_data(data)
-        self._progress += len(data)
-        if self._progress >= PROGRESS and conversation.receiving:
-            self._moved, self._progress = True, 0
+        self._stay.receive(len(data), receiving=conversation.receiving)
         if not waits:
             self._run(conversation.respond())
         if conversation.more and not self._closing and conversation.count_ahead() > AHEAD:
@@ -133,7 +124,7 @@ class Connection(asyncio.Protocol):
     def secured(self, tls: Tls) -> None:
         """The TLS handshake is done."""
         self._securing = False
-        self._moved = True
+        self._stay.move()
         self._run(self._conversation.secured(tls))
 
     def pause_writing(self) -> None:
@@ -167,19 +158,14 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Hang up on a client that has been silent for too long, or has stayed for too long."""
         if self._closing or self._securing:
-            if now >= self._deadline:
+            if self._stay.is_late(now):
                 if self._securing:
                     self._conversation.close(TIMED_OUT["handshake_timeout"])
                 self._transport.abort()
             return
-        if self._moved:
-            self._moved, self._progress = False, 0
-            limits, receiving = self._limits, self._conversation.receiving
-            self._deadline = now + (limits.data_timeout if receiving else limits.command_timeout)
-        self._overstays = now >= self._session_end
-        if self._coroutine is None and (self._overstays or now >= self._deadline):
-            limit = "data_timeout" if self._conversation.receiving else "command_timeout"
-            self._hang_up(TIMED_OUT["session_timeout" if self._overstays else limit])
+        limit = self._stay.limit_at(now, receiving=self._conversation.receiving)
+        if limit and self._coroutine is None:
+            self._hang_up(TIMED_OUT[limit])
 
     def drain(self) -> None:
         """Hang up as soon as no message is under way."""
@@ -200,6 +186,7 @@ class Connection(asyncio.Protocol):
         origin = self._origin or origin_of(transport)
         self._conversation = self._host.converse(origin.session(self._host.listen.name))
         self._limits = self._conversation.limits
+        self._stay = Stay(self._limits)
         return origin
 
     # -- The conversation -------------------------------------------------------------------------
@@ -241,8 +228,8 @@ class Connection(asyncio.Protocol):
             waiting, self._unsent = self._unsent, self._unsent + octets
             if not waiting:
                 self._connections.outbox.add(self)
-            self._moved = True
-        if conversation.more and not self._overstays:
+            self._stay.move()
+        if conversation.more and not self._stay.overstays:
             self._connections.waiting_room.add(self)
         elif conversation.over:
             self._say_goodbye()
@@ -252,7 +239,7 @@ class Connection(asyncio.Protocol):
         elif self._ended_input:
             self.flush()
             transport.close()
-        elif self._overstays:  # whoever always has a question under way is met here alone
+        elif self._stay.overstays:  # whoever always has a question under way is met here alone
             self._hang_up(TIMED_OUT["session_timeout"])
         elif self._draining and conversation.between_messages:
             self._hang_up(SHUTTING_DOWN)
@@ -275,7 +262,7 @@ class Connection(asyncio.Protocol):
     def _begin_tls(self) -> None:
         """What comes from here on is a TLS handshake, and what is in it."""
         self._securing = True
-        self._deadline = self._clock() + self._limits.handshake_timeout
+        self._stay.await_until(self._clock() + self._limits.handshake_timeout)
         self._transport = TlsTransport(self._transport, self, self._host.new_channel())
         self._transport.resume_reading()
 
@@ -298,7 +285,7 @@ class Connection(asyncio.Protocol):
         """
         self.flush()
         self._closing = True
-        self._deadline = self._clock() + GOODBYE
+        self._stay.await_until(self._clock() + GOODBYE)
         transport = self._transport
         if self._ended_input or not transport.can_write_eof():
             transport.close()
