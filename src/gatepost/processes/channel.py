@@ -29,7 +29,7 @@ class Channel:
 
     def tell(self, say: str, **more: Any) -> None:
         """Tell the other side; if it is gone, nobody hears it."""
-        with suppress(OSError, RuntimeError):
+        if not self._writer.is_closing():  # else asyncio would warn each time
             self._writer.write(json.dumps({"say": say, **more}).encode() + b"\n")
 
     async def flush(self) -> None:
@@ -40,19 +40,20 @@ class Channel:
     async def hear(self) -> Told | None:
         """What the other side tells next; None when it is gone, or talks nonsense."""
         try:
-            line = await self._reader.readline()
-            told = json.loads(line) if line else None
+            told = json.loads(await self._reader.readline())
         except (OSError, ValueError, RecursionError):
             return None
         return told if isinstance(told, dict) and "say" in told else None
 
     async def close(self) -> None:
         """Say no more, when everything is said."""
-        await self.flush()
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
 
     def abort(self) -> None:
         """Say no more, also of what was told and is not taken yet."""
-        self._writer.transport.abort()
+        transport = self._writer.transport
+        # asyncio stumbles where nothing is left to abort.
+        if transport.get_write_buffer_size() or not transport.is_closing():
+            transport.abort()
