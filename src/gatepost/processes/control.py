@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from gatepost.processes.channel import Channel, Told
+from gatepost.processes.channel import MESSAGE_LIMIT, Channel, Told
 from gatepost.server.listener import check_that_nobody_has
+from gatepost.server.socket_file import SocketFile
 
 #: What the socket is called in the state directory.
 NAME = "control.sock"
@@ -33,23 +35,26 @@ class ControlSocket:
         self._answer = answer
         self._patience = patience
         self._server: asyncio.AbstractServer | None = None
+        self._file: SocketFile | None = None
 
     async def open(self) -> None:
         """Begin to answer.  Raises OSError, also where another server uses the directory."""
         check_that_nobody_has(self._path)
         self._path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._answer_one, self._path)
-        finally:
-            os.umask(mask)
+        bound = _bound(self._path)
+        self._file = SocketFile(self._path)
+        self._server = await asyncio.start_unix_server(
+            self._answer_one, sock=bound, start_serving=False
+        )
+        await self._server.start_serving()
 
     def close(self) -> None:
         """Answer no more."""
         if self._server is not None:
             self._server.close()
             self._server = None
-            self._path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.remove()
 
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel = Channel(reader, writer)
@@ -61,25 +66,42 @@ class ControlSocket:
                 channel.tell(answer.pop("say"), **answer)
             async with asyncio.timeout(self._patience):
                 await channel.close()
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):  # it is too slow, or our program ends
             channel.abort()
+
+
+def _bound(path: Path) -> socket.socket:
+    """A socket that only its owner and root can open."""
+    bound = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)  # it holds for the whole process: nothing may be awaited meanwhile
+    try:
+        bound.bind(os.fspath(path))
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.umask(mask)
+    return bound
 
 
 async def ask(directory: Path, say: str, *, within: float = ANSWERING) -> Told:
     """What the server with this state directory answers.  Raises NobodyThere."""
     try:
-        reader, writer = await asyncio.open_unix_connection(directory / NAME)
+        streams = await asyncio.open_unix_connection(directory / NAME, limit=MESSAGE_LIMIT)
+    except PermissionError as error:
+        who = "only its own user and root may ask"
+        raise NobodyThere(f"{who} the server that keeps its state in {directory}") from error
     except OSError as error:
         raise NobodyThere(f"no server runs that keeps its state in {directory}") from error
-    channel = Channel(reader, writer)
-    channel.tell(say)
+    channel = Channel(*streams)
     try:
         async with asyncio.timeout(within):
+            channel.tell(say)
             answer = await channel.hear()
     except TimeoutError:
-        channel.abort()
         raise NobodyThere(f"the server has not answered within {within:g} seconds") from None
-    await channel.close()
+    finally:
+        channel.abort()
     if answer is None:
         raise NobodyThere("the server has gone without an answer")
     return answer

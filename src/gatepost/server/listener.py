@@ -19,6 +19,7 @@ from gatepost.server.connections import Connections
 from gatepost.server.conversation import Conversation
 from gatepost.server.guesses import Guesses
 from gatepost.server.proxied import Proxied
+from gatepost.server.socket_file import SocketFile
 from gatepost.server.tls_channel import TlsChannel
 from gatepost.session import Session
 from gatepost.site import Site
@@ -49,7 +50,7 @@ class Listener:
     repair: bool = False  #: mend stray CR and LF in messages instead of refusing them
     _server: asyncio.AbstractServer | None = None
     _port: int = 0  #: the one that the system chose
-    _file: os.stat_result | None = None  #: the Unix socket that was made
+    _file: SocketFile | None = None  #: of the Unix socket that was made
 
     async def open(self, bound: socket.socket | None = None) -> None:
         """Begin to take clients in, on a socket that somebody has bound already or on a new one.
@@ -73,11 +74,8 @@ class Listener:
             return
         self._server.close()
         self._server = None
-        path, file = self.listen.socket_address.path, self._file
-        if path is not None and file is not None:
-            with suppress(OSError):
-                if os.path.samestat(path.lstat(), file):  # else somebody has put another there
-                    path.unlink()
+        if self._file is not None:
+            self._file.remove()
 
     def converse(self, session: Session) -> Conversation:
         """The conversation that a client of this listener gets."""
@@ -107,7 +105,7 @@ class Listener:
             check_that_nobody_has(where.path)
             path = os.fspath(where.path)
             self._server = await loop.create_unix_server(new, path, backlog=BACKLOG)
-            self._file = where.path.lstat()
+            self._file = SocketFile(where.path)
         else:
             server = await loop.create_server(new, where.host, where.port, backlog=BACKLOG)
             self._server, self._port = server, server.sockets[0].getsockname()[1]
