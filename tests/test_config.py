@@ -357,6 +357,17 @@ def test_listeners_of_one_name_or_address(told: Told) -> None:
     ]
 
 
+def test_listeners_of_one_address_that_is_spelt_in_two_ways(told: Told) -> None:
+    assert told("""\
+        [[listen]]
+        address = "[::1]:25"
+        name = "a"
+        [[listen]]
+        address = "[0::1]:25"
+        name = "b"
+        """) == ["5: listen: two listeners have the address [::1]:25"]
+
+
 @pytest.mark.parametrize(
     ("table", "complaints"),
     [
@@ -522,6 +533,11 @@ def test_any_text_is_complained_of(text: str) -> None:
 def test_socket_addresses(text: str, expected: SocketAddress) -> None:
     assert SocketAddress.parse(text) == expected
     assert str(expected) == text
+
+
+@pytest.mark.parametrize("text", ["[::1]:25", "[0::1]:25", "[0:0:0:0:0:0:0:0001]:25", "[::1]:025"])
+def test_one_address_has_one_spelling(text: str) -> None:
+    assert str(SocketAddress.parse(text)) == "[::1]:25"
 
 
 @given(

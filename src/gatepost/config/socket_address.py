@@ -25,7 +25,8 @@ class SocketAddress(NamedTuple):
     def parse(cls, text: str) -> SocketAddress:
         """Read `127.0.0.1:2525`, `[::]:25` or `unix:/run/gatepost.sock`.
 
-        Raises ValueError; its text goes on where a name of the address leaves off.
+        One address has one spelling: `[0:0::0]:25` becomes `[::]:25`.  Raises ValueError; its text
+        goes on where a name of the address leaves off.
         """
         if text.startswith(UNIX):
             path = text.removeprefix(UNIX)
@@ -43,7 +44,7 @@ class SocketAddress(NamedTuple):
             )
         if int(match["port"]) > 65535:
             raise ValueError(f"must have a port up to 65535, not {match['port']}")
-        return cls(host, int(match["port"]))
+        return cls(str(ip_address(host)), int(match["port"]))
 
     @property
     def is_any_port(self) -> bool:
