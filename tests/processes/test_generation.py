@@ -33,6 +33,7 @@ QUICK = Pace(
     longest_pause=0.04,
     sound=SECONDS,
     patience=SECONDS,
+    killing=SECONDS,
 )
 
 

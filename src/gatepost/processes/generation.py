@@ -24,6 +24,7 @@ class Pace:
     longest_pause: float = 30.0  #: each time it is doubled, up to this
     sound: float = 30.0  #: a worker that has lived for so long was a sound one
     patience: float = 5.0  #: beyond their grace, before workers that do not end are killed
+    killing: float = 5.0  #: in which those that are killed are waited for
 
 
 USUAL_PACE: Final = Pace()
@@ -90,13 +91,13 @@ class Generation:
         self._ending.set()
         for worker in self.workers:
             tell(worker)
-        patience = self._pace.patience
         if self._places:
-            _, late = await asyncio.wait(self._places, timeout=seconds + patience)
+            time = seconds + self._pace.patience
+            _, late = await asyncio.wait(self._places, timeout=time)
             if late:
                 log.warning("%d workers did not end in time, and are killed", len(late))
                 self.kill()
-                await asyncio.wait(late, timeout=patience)
+                await asyncio.wait(late, timeout=self._pace.killing)
         if self._looking is not None:
             self._looking.cancel()
 
