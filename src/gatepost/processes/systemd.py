@@ -7,12 +7,16 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
+#: Seconds that it is waited for, while it does not take what it is told.
+PATIENCE = 2.0
+
 
 class Systemd:
     """The service manager; silence where there is none."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, patience: float = PATIENCE) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
+        self._patience = patience
         #: seconds after which it holds a service that says nothing for dead; 0: it does not care
         self.watchdog = 0.0
         watched = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
@@ -25,5 +29,6 @@ class Systemd:
             return
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there, suppress(OSError):
+            there.settimeout(self._patience)
             there.connect(address)
-            there.send("\n".join(facts).encode())
+            there.send("\n".join(facts).encode(errors="replace"))
