@@ -10,8 +10,18 @@ from pathlib import Path
 
 #: The variable of the environment in which they stand.
 VARIABLE = "GATEPOST_WORKER"
-#: How the variables begin by which a service manager talks to the supervisor, and to nobody else.
-_NOT_FOR_WORKERS = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")
+#: The variables by which a service manager talks to the supervisor, and to nobody else.
+_NOT_FOR_WORKERS = frozenset(
+    {
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +51,7 @@ class Orders:
 
     def in_environment(self) -> dict[str, str]:
         """The environment of a worker with these orders."""
-        ours = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(_NOT_FOR_WORKERS)
-        }
+        ours = {name: os.environ[name] for name in os.environ if name not in _NOT_FOR_WORKERS}
         return {**ours, VARIABLE: json.dumps(asdict(self))}
 
     @property
@@ -55,14 +61,18 @@ class Orders:
 
     def configuration(self) -> tuple[str, Path]:
         """The text of the configuration, and where it stands or stood."""
-        with open(os.dup(self.text), "rb") as file:
+        with open(self.text, "rb", closefd=False) as file:
             file.seek(0)
-            return file.read().decode("utf-8-sig"), Path(self.path)
+            return file.read().decode(), Path(self.path)
 
 
 def text_in_memory(text: str) -> int:
     """A descriptor of memory that holds a text, to be inherited."""
     descriptor = os.memfd_create("gatepost-configuration", 0)
-    with open(os.dup(descriptor), "wb") as file:
-        file.write(text.encode())
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(text.encode())
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
