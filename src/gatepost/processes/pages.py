@@ -36,14 +36,15 @@ class Pages:
         if address == self._address:
             yield
             return
-        site = await self._opened(address) if address else None
-        async with AsyncExitStack() as undoing:
+        async with AsyncExitStack() as unless_done:
+            site = await self._opened(address) if address else None
             if site is not None:
-                undoing.push_async_callback(site.close)
+                unless_done.push_async_callback(site.close)
             yield
-            undoing.pop_all()
-        await self.close()
-        self._address, self._site = address, site
+            unless_done.pop_all()
+        former, self._address, self._site = self._site, address, site
+        if former is not None:
+            await former.close()
 
     async def close(self) -> None:
         """Answer no more."""
