@@ -46,6 +46,15 @@ def test_it_says_where_it_listens_and_where_mail_goes(
     assert lines[4].startswith("  python3 -c ")
 
 
+def test_a_service_says_the_whole_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir("/")
+    tables = f'{listen("127.0.0.1:25")}[[plugin]]\nuse = "maildir"\npath = "/var/mail/x"\n'
+    welcome(config(tables, Path("/etc/gatepost")), at("127.0.0.1:25"))
+    assert "Mail goes to /var/mail/x" in capsys.readouterr().out.splitlines()
+
+
 def test_the_command_line_is_one_that_a_shell_and_python_understand(tmp_path: Path) -> None:
     line = first_mail(config(listen("127.0.0.1:25") + DOMAINS, tmp_path), at("127.0.0.1:25"))
     program, option, code = shlex.split(line)

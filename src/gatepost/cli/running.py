@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,4 +21,14 @@ def ask_running(config_file: Path, say: str) -> dict[str, Any]:
     try:
         return asyncio.run(ask(state_directory(config_file), say))
     except NobodyThere as error:
-        complain(str(error))
+        complain(str(error), *_doubts(config_file))
+
+
+def _doubts(config_file: Path) -> Iterator[str]:
+    """Why the server may be somewhere else: the configuration cannot tell where it is."""
+    try:
+        tomllib.loads(config_file.read_text("utf-8-sig"))
+    except OSError as error:
+        yield f"{config_file}: cannot be read: {error.strerror}"
+    except ValueError as error:
+        yield f"{config_file}: {error}"

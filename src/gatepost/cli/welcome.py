@@ -57,6 +57,6 @@ def first_mail(config: Config, addresses: Sequence[SocketAddress]) -> str:
 
 
 def _short(path: Path) -> str:
-    """A path as one would type it here."""
+    """A path as one would type it here; services are in the root, where it is written out."""
     here = os.path.relpath(path)
-    return str(path) if here.startswith("..") else here
+    return str(path) if here.startswith("..") or Path.cwd() == Path("/") else here
