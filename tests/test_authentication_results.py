@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.authentication_results import (
+    FIELD_LIMIT,
     METHOD_LIMIT,
     PROPERTY_LIMIT,
     RESULT_LIMIT,
@@ -483,6 +484,14 @@ def test_only_the_forgeries_of_several_are_removed() -> None:
         b"Subject: Authentication-Results: mx.example; spf=pass\r\n"
     )
     assert remove_claims(headers, OURS) == 0
+
+
+def test_of_many_that_could_claim_to_be_ours_some_are_read_and_the_others_removed() -> None:
+    foreign = b"Authentication-Results: other%d.example; spf=pass\r\n"
+    fields = [foreign % number for number in range(FIELD_LIMIT + 5)]
+    headers = Headers(b"A: b\r\n" + b"".join(fields) + b"C: d\r\n")
+    assert remove_claims(headers, OURS) == 5
+    assert bytes(headers) == b"A: b\r\n" + b"".join(fields[:FIELD_LIMIT]) + b"C: d\r\n"
 
 
 BLANKS = st.sampled_from(

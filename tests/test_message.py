@@ -187,6 +187,19 @@ def test_a_header_may_fill_its_limit() -> None:
     assert message.oversized_header
 
 
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize("line", [b"A: b\r\n", b"\tb\r\n"], ids=["fields", "folds"])
+def test_a_header_has_only_so_many_lines(line: bytes, step: int) -> None:
+    for lines, oversized in ((10, False), (11, True)):
+        message = Message(header_lines=10)
+        data = b"A: b\r\n" + line * (lines - 1) + b"\r\n" + b"x\r\n" * 100
+        for start in range(0, len(data), step):
+            message.append(data[start : start + step])
+        message.finish()
+        assert message.oversized_header == oversized
+        assert bytes(message) == (b"" if oversized else data)
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -200,7 +213,7 @@ def test_a_header_may_fill_its_limit() -> None:
     ids=["fields", "one field", "line feeds", "one name", "one folded field", "only folds"],
 )
 def test_a_header_in_single_octets_takes_linear_time(header: bytes) -> None:
-    message = Message(header_limit=2_000_000)
+    message = Message(header_limit=2_000_000, header_lines=1_000_000)
     begun = time.process_time()
     for octet in header:
         message.append(b"%c" % octet)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import TypeAlias
 
 from gatepost.encoded_word import decode_words, encode_words
 
@@ -26,16 +25,14 @@ _NOTHING = re.compile(rb"(?!)")
 _NEVER_ENCODED = frozenset({"received"})
 
 
-#: The name in lower case, None for a line that is no field; then all of it, with its CRLF.
-_Field: TypeAlias = tuple[str | None, bytes]
-
-
 class Headers:
     r"""The header fields of a message, in order, each with exactly the bytes that it came with.
 
     `Headers(b"Subject: hi\r\nFrom: <anne@a.example>\r\n")`.  Names match in any case.  Values are
     read decoded (unfolded, RFC 2047, UTF-8) and never raise; a change touches only the field that
-    it names.  A line that is no field keeps its place and is never found.
+    it names.  A line that is no field keeps its place and is never found.  Fields are looked for by
+    their names: the block is taken to pieces only for who goes through all of them, because it may
+    be made of nothing but fields, a hundred thousand of them.
 
     What is written is made fit for the wire: other than ASCII becomes encoded words, or UTF-8
     (RFC 6532) with `utf8=True`, for messages that travel with SMTPUTF8; a line beyond 998 octets
@@ -43,18 +40,15 @@ class Headers:
     a value with a control character or a line break that is no fold (CRLF, blanks, more text).
     """
 
-    __slots__ = ("_block", "_fields")
+    __slots__ = ("_block",)
 
     def __init__(self, block: bytes = b"") -> None:
         self._block = block
-        self._fields: list[_Field] | None = None  # nobody has looked yet
 
     def get(self, name: str) -> str | None:
         """The decoded value of the first field of that name; None where there is none."""
-        key = name.lower()
-        for found, octets in self._parsed():
-            if found == key:
-                return _value(octets)
+        for start, end in self._places(name):
+            return _value(self._block[start:end])
         return None
 
     def get_all(self, name: str) -> list[str]:
@@ -63,12 +57,11 @@ class Headers:
 
     def raw(self, name: str) -> list[bytes]:
         """All fields of that name as they came: name, colon, value, continuation lines, CRLF."""
-        key = name.lower()
-        return [octets for found, octets in self._parsed() if found == key]
+        return [self._block[start:end] for start, end in self._places(name)]
 
     def count(self, name: str) -> int:
-        """How many fields have that name; does not parse the block."""
-        first, others = _counters(name)
+        """How many fields have that name."""
+        first, others = _finders(name)
         return bool(first.match(self._block)) + len(others.findall(self._block))
 
     def add(self, name: str, value: str, *, utf8: bool = False) -> None:
@@ -76,48 +69,37 @@ class Headers:
         octets = _field(name, value, utf8)
         if not self.finished:
             self._block += b"\r\n"
-            self._fields = None
         self._block += octets
-        if self._fields is not None:
-            self._fields.append((name.lower(), octets))
 
     def prepend(self, name: str, value: str, *, utf8: bool = False) -> None:
         """Put a field on top of the block, where trace fields belong (RFC 5321, 4.4)."""
-        octets = _field(name, value, utf8)
-        self._block = octets + self._block
-        if self._fields is not None:
-            self._fields.insert(0, (name.lower(), octets))
+        self._block = _field(name, value, utf8) + self._block
 
     def replace(self, name: str, value: str, *, utf8: bool = False) -> None:
         """Put a field in the place of the first of that name and remove its namesakes.
 
         Where there is none, it is put at the end.
         """
-        key = name.lower()
-        fields = self._parsed()
-        place = next((place for place, (found, _) in enumerate(fields) if found == key), None)
-        if place is None:
+        places = list(self._places(name))
+        if places:
+            self._block = _without(self._block, places, _field(name, value, utf8))
+        else:
             self.add(name, value, utf8=utf8)
-            return
-        octets = _field(name, value, utf8)
-        others = [field for field in fields[place + 1 :] if field[0] != key]
-        self._rebuild([*fields[:place], (key, octets), *others])
 
     def remove(self, name: str, where: Callable[[bytes], bool] | None = None) -> int:
         """Remove all fields of that name, or those `where` says so; returns how many there were.
 
         `where` is given each as `raw` gives it.
         """
-        key = name.lower()
-        fields = self._parsed()
-        others = [
-            (found, octets)
-            for found, octets in fields
-            if found != key or (where is not None and not where(octets))
+        block = self._block
+        places = [
+            (start, end)
+            for start, end in self._places(name)
+            if where is None or where(block[start:end])
         ]
-        if len(others) < len(fields):
-            self._rebuild(others)
-        return len(fields) - len(others)
+        if places:
+            self._block = _without(block, places)
+        return len(places)
 
     @property
     def size(self) -> int:
@@ -133,12 +115,12 @@ class Headers:
         return self.count(name) > 0
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        for key, octets in tuple(self._parsed()):
-            if key is not None:
-                yield octets[: len(key)].decode("ascii"), _value(octets)
+        for octets in _split(self._block):
+            if start := _FIELD_START.match(octets):
+                yield start[1].decode("ascii"), _value(octets)
 
     def __len__(self) -> int:
-        return sum(key is not None for key, _ in self._parsed())
+        return sum(_FIELD_START.match(octets) is not None for octets in _split(self._block))
 
     def __bytes__(self) -> bytes:
         return self._block
@@ -146,14 +128,15 @@ class Headers:
     def __repr__(self) -> str:
         return f"Headers({self._block[:200]!r})"
 
-    def _parsed(self) -> list[_Field]:
-        if self._fields is None:
-            self._fields = [(_key(octets), octets) for octets in _split(self._block)]
-        return self._fields
-
-    def _rebuild(self, fields: list[_Field]) -> None:
-        self._fields = fields
-        self._block = b"".join([octets for _, octets in fields])
+    def _places(self, name: str) -> Iterator[tuple[int, int]]:
+        """Where the fields of that name begin and end, from the top."""
+        block = self._block
+        first, others = _finders(name)
+        if first.match(block):
+            yield 0, _end_of_field(block, 0)
+        for found in others.finditer(block):
+            start = found.start() + 1
+            yield start, _end_of_field(block, start)
 
 
 def _split(block: bytes) -> Iterator[bytes]:
@@ -165,9 +148,21 @@ def _split(block: bytes) -> Iterator[bytes]:
         yield block[start:]
 
 
-def _key(octets: bytes) -> str | None:
-    match = _FIELD_START.match(octets)
-    return match[1].decode("ascii").lower() if match else None
+def _end_of_field(block: bytes, start: int) -> int:
+    end = block.find(b"\r\n", start)
+    while end >= 0 and block[end + 2 : end + 3] in (b" ", b"\t"):  # the next line continues it
+        end = block.find(b"\r\n", end + 2)
+    return end + 2 if end >= 0 else len(block)
+
+
+def _without(block: bytes, places: Iterable[tuple[int, int]], instead: bytes = b"") -> bytes:
+    """The block without what stands at these places, and with something at the first of them."""
+    pieces: list[bytes] = []
+    behind = 0
+    for start, end in places:
+        pieces += block[behind:start], instead
+        instead, behind = b"", end
+    return b"".join((*pieces, block[behind:]))
 
 
 def _value(octets: bytes) -> str:
@@ -202,7 +197,7 @@ def _folded(octets: bytes) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _counters(name: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+def _finders(name: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Patterns that find a field of that name on the first line and on the others."""
     if not _FIELD_NAME.fullmatch(name):
         return _NOTHING, _NOTHING

@@ -15,6 +15,9 @@ __all__ = ["Headers", "Message"]
 #: Octets of a body that are kept in memory, and octets of the longest header block.
 MEMORY = 262_144
 HEADER_LIMIT = 1_048_576
+#: Lines of the longest header block.  A megabyte has room for 250,000 fields of four octets, and
+#: whoever looks at all of them would keep other clients waiting for a fifth of a second.
+HEADER_LINES = 10_000
 
 # A name and its colon stand on one line (RFC 5322, 2.1.1), so that a line which may still become
 # a field is short, and the end of the header does not depend on how the octets are split.
@@ -36,7 +39,7 @@ class Message:
 
     `memory` is the number of octets of body beyond which it is kept in an unlinked file in
     `directory` (the system's own for temporary files where None); `header_limit` is the number of
-    octets of a header block beyond which nothing is kept.
+    octets of a header block beyond which nothing is kept, `header_lines` that of its lines.
     """
 
     __slots__ = (
@@ -44,8 +47,10 @@ class Message:
         "_body",
         "_directory",
         "_header_limit",
+        "_header_lines",
         "_indented",
         "_known",
+        "_lines",
         "_memory",
         "headers",
         "headers_complete",
@@ -58,17 +63,20 @@ class Message:
         *,
         memory: int = MEMORY,
         header_limit: int = HEADER_LIMIT,
+        header_lines: int = HEADER_LINES,
         directory: Path | str | None = None,
     ) -> None:
         self._memory = memory
         self._header_limit = header_limit
+        self._header_lines = header_lines
         self._directory = directory
         self._start()
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """The message of which these are all octets; it stays in memory."""
-        message = cls(memory=max(len(data), MEMORY), header_limit=len(data))
+        size = len(data)
+        message = cls(memory=max(size, MEMORY), header_limit=size, header_lines=size)
         message.append(data)
         message.finish()
         return message
@@ -143,10 +151,11 @@ class Message:
     def _start(self) -> None:
         self.headers = Headers()
         self.headers_complete = False  #: the body has begun, or all is in
-        self.oversized_header = False  #: the header block is beyond its limit; nothing was kept
+        self.oversized_header = False  #: the header block is beyond its limits; nothing was kept
         self.separated = False  #: an empty line ends the header; if not, other readers may differ
         self._arrived: bytes | bytearray = b""  # of the header, while it is not complete
         self._known = 0  # octets in there that are header for certain
+        self._lines = 0  # in those octets
         self._indented = False  # the body would continue a field if one stood above it
         self._body = Body(self._memory, self._directory)
 
@@ -155,8 +164,10 @@ class Message:
         if self._arrived:
             self._arrived += data
             arrived = self._arrived
-        self._known, ended = _header_reach(arrived, self._known)
-        if self._known > self._header_limit:
+        known = self._known
+        self._known, ended = _header_reach(arrived, known)
+        self._lines += arrived.count(b"\n", known, self._known)
+        if self._known > self._header_limit or self._lines > self._header_lines:
             self.oversized_header = True
             self._arrived = b""
         elif ended:

@@ -15,6 +15,8 @@ _TLS = b"\x16\x03"
 #: Octets of a line of AUTH, or of an answer to a challenge, with its CRLF (RFC 4954, 4.2).
 AUTH_LINE_LIMIT = 12_288
 _PREAMBLES = frozenset({b"DATA ", b"BDAT "})
+#: With what the end of a message may begin, the longest first.
+_BEGINNINGS = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 _STRAY_LF = re.compile(rb"(?<!\r)\n")
 _STRAY_CR = re.compile(rb"\r(?!\n)")
 
@@ -212,40 +214,23 @@ class DataReader:
     def read(self, received: bytes) -> tuple[bytes, bytes]:
         """Take octets; return those of the message, and those behind its end."""
         octets = self._held + received
-        self._held = b""
+        behind = b""
         dot = octets.find(b"\r\n.") if b"." in octets else -1
-        if dot < 0:
+        end = octets.find(b"\r\n.\r\n", dot) if dot >= 0 else -1
+        if end >= 0:
+            self.ended = True
+            octets, behind = octets[: end + 2], octets[end + 5 :]
+        else:
             self._held = _beginning_of_end(octets)
-            return self._content(octets[: len(octets) - len(self._held)]), b""
-        return self._read_dots(octets, dot)
-
-    def _read_dots(self, octets: bytes, dot: int) -> tuple[bytes, bytes]:
-        pieces: list[bytes] = []
-        start = 0
-        while dot >= 0:
-            behind = octets[dot + 3 : dot + 5]
-            pieces.append(octets[start : dot + 2])
-            start = dot + 3
-            if behind == b"\r\n":
-                self.ended = True
-                return self._content(b"".join(pieces)), octets[dot + 5 :]
-            if behind in (b"", b"\r"):
-                self._held = octets[dot:]
-                pieces[-1] = pieces[-1][:-2]
-                return self._content(b"".join(pieces)), b""
-            dot = octets.find(b"\r\n.", start)
-        self._held = _beginning_of_end(octets[start:])
-        pieces.append(octets[start : len(octets) - len(self._held)])
-        return self._content(b"".join(pieces)), b""
-
-    def _content(self, octets: bytes) -> bytes:
+            octets = octets[: len(octets) - len(self._held)]
+        if 0 <= dot < len(octets):
+            # Not one after the other: a message may have nothing but lines that begin with a dot.
+            octets = octets.replace(b"\r\n.", b"\r\n")
         if self._lead and octets:
             octets, self._lead = octets[self._lead :], 0
-        return octets
+        return octets, behind
 
 
 def _beginning_of_end(octets: bytes) -> bytes:
     """The octets at the end of a piece with which CRLF.CRLF may begin."""
-    if octets.endswith(b"\r\n"):
-        return b"\r\n"
-    return b"\r" if octets.endswith(b"\r") else b""
+    return next((start for start in _BEGINNINGS if octets.endswith(start)), b"")
