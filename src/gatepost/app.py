@@ -13,7 +13,7 @@ from typing import Self
 
 from gatepost.config import Config, Listen, SocketAddress, TlsSettings, own_hostname
 from gatepost.config.settings import StrayLineEnds
-from gatepost.hooks.chain import Chain
+from gatepost.hooks.chain import Chain, Observe
 from gatepost.hooks.placement import Placement, placed
 from gatepost.limits import Limits
 from gatepost.plugin import Plugin
@@ -44,7 +44,7 @@ class Gate:
     `listen` is one address or several, as in the configuration: `127.0.0.1:0` for a port that the
     system chooses, `[::1]:2525`, `unix:gatepost.sock`, or a `Listen`; one with TLS needs `tls`, the
     certificates.  It runs in the event loop
-    that it is started in and starts no thread of its own.
+    that it is started in and starts no thread of its own.  `observe` is the chain's.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Gate:
         dns_servers: tuple[str, ...] = (),
         tally: Tally | None = None,
         seed: bytes = b"",
+        observe: Observe | None = None,
     ) -> None:
         self.site = Site(
             hostname or own_hostname(),
@@ -71,16 +72,15 @@ class Gate:
             dns_servers=dns_servers,
         )
         self.connections = Connections(self.site.limits, tally=tally)
-        guesses = Guesses(self.connections.tally)
         certificates = Certificates(tls) if tls is not None else None
-        self.chain = Chain(with_journal(map(placed, plugins)))
+        self.chain = Chain(with_journal(map(placed, plugins)), observe=observe)
         self.listeners = tuple(
             Listener(
                 one,
                 self.chain.on(one.name),
                 self.site,
                 self.connections,
-                guesses=guesses,
+                guesses=Guesses(self.connections.tally),
                 certificates=certificates,
                 repair=stray_line_ends == "repair",
             )
@@ -96,6 +96,7 @@ class Gate:
         observers: Iterable[tuple[Plugin, Placement]] = (),
         tally: Tally | None = None,
         seed: bytes = b"",
+        observe: Observe | None = None,
     ) -> Self:
         """The server that a configuration describes, with `observers` before its plugins.
 
@@ -113,6 +114,7 @@ class Gate:
             dns_servers=config.dns.servers,
             tally=tally,
             seed=seed,
+            observe=observe,
         )
 
     @property

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gatepost import Accept, Address, Deny, Plugin, Recipient, Session, Transaction, blocking
+from gatepost.app import Gate
+from gatepost.config import Listen
 from gatepost.hooks.chain import BROKEN, Chain
 from gatepost.hooks.placement import Placement
 from gatepost.metrics.figures import Figures
@@ -144,3 +146,35 @@ def test_a_hook_that_blocks_is_measured_with_its_thread() -> None:
     *buckets, total = figures.snapshot()[HOOK_SECONDS.name]['hook="mail",plugin="blocks"']
     assert sum(buckets) == 1
     assert total > 0
+
+
+# -- In a whole server ----------------------------------------------------------------------------
+
+
+def test_a_server_measures_on_all_its_listeners() -> None:
+    class Doorman(Plugin):
+        """Turns everybody away."""
+
+        def connect(self, session: Session) -> Deny:
+            return Deny()
+
+    figures = Figures()
+
+    async def whole() -> None:
+        listens = [Listen("127.0.0.1:0", name="a"), Listen("127.0.0.1:0", name="b")]
+        async with Gate([Doorman()], listen=listens, observe=timing(figures)) as gate:
+            for address in gate.addresses:
+                reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+                assert (await reader.readline()).startswith(b"554")
+                writer.close()
+
+    asyncio.run(asyncio.wait_for(whole(), 10))
+    *buckets, _ = figures.snapshot()[HOOK_SECONDS.name]['hook="connect",plugin="doorman"']
+    assert sum(buckets) == 2
+
+
+def test_where_nobody_measures_a_plugin_is_called_directly() -> None:
+    plugin = Takes(Clock())
+    gate = Gate([plugin])
+    (turn,) = gate.chain.turns["mail"]
+    assert turn.method == plugin.mail

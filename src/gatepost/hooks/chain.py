@@ -21,6 +21,8 @@ from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 T = TypeVar("T")
 Method: TypeAlias = Callable[..., Any]
+#: Puts something around a method that is called: of a hook's name, a plugin's name and the method.
+Observe: TypeAlias = Callable[[str, str, Method], Method]
 log = logging.getLogger(__name__)
 
 #: What it means that a plugin raised an exception, took too long or answered nonsense: it never
@@ -52,7 +54,7 @@ class Chain:
         self,
         plugins: Iterable[tuple[Plugin, Placement]],
         *,
-        observe: Callable[[str, str, Method], Method] | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._plugins = tuple(plugins)
         self._observe = observe

@@ -8,21 +8,19 @@ from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
 from gatepost.each import Each
-from gatepost.hooks.chain import Method
+from gatepost.hooks.chain import Method, Observe
 from gatepost.metrics.figures import Figures
 from gatepost.metrics.table import HOOK_SECONDS
 from gatepost.verdict import Accept, Defer, Deny
 
 T = TypeVar("T")
-Observe: TypeAlias = Callable[[float], None]
+Observer: TypeAlias = Callable[[float], None]
 
 #: What most hooks return that have not waited; to ask whether it can be awaited takes longer.
 _AT_ONCE = frozenset({type(None), Accept, Deny, Defer, Each, str, tuple, int})
 
 
-def timing(
-    figures: Figures, clock: Callable[[], float] = perf_counter
-) -> Callable[[str, str, Method], Method]:
+def timing(figures: Figures, clock: Callable[[], float] = perf_counter) -> Observe:
     """What a chain is to put around its plugins' methods, so that their seconds are measured."""
 
     def around(hook: str, plugin: str, method: Method) -> Method:
@@ -31,7 +29,7 @@ def timing(
     return around
 
 
-def _timed(method: Method, observe: Observe, clock: Callable[[], float]) -> Method:
+def _timed(method: Method, observe: Observer, clock: Callable[[], float]) -> Method:
     def asked(*arguments: Any) -> Any:
         started = clock()
         waits = False
@@ -47,7 +45,7 @@ def _timed(method: Method, observe: Observe, clock: Callable[[], float]) -> Meth
 
 
 async def _waited(
-    answer: Awaitable[T], started: float, observe: Observe, clock: Callable[[], float]
+    answer: Awaitable[T], started: float, observe: Observer, clock: Callable[[], float]
 ) -> T:
     try:
         return await answer

@@ -16,6 +16,7 @@ from gatepost.event_loop import event_loop
 from gatepost.log.set_up import set_up
 from gatepost.metrics.figures import Figures
 from gatepost.metrics.table import OPEN_CONNECTIONS
+from gatepost.metrics.timing import timing
 from gatepost.processes.channel import Channel
 from gatepost.processes.observers import observers
 from gatepost.processes.orders import Orders
@@ -72,6 +73,7 @@ def _gate(config: Config, orders: Orders, figures: Figures) -> Gate:
         observers=observers(config, figures),
         tally=Tally(mmap.mmap(orders.tally, 0), orders.region),
         seed=bytes.fromhex(orders.seed),
+        observe=timing(figures) if config.metrics.address else None,
     )
     figures.watch(OPEN_CONNECTIONS, lambda: len(gate.connections))
     return gate
