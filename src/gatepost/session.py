@@ -74,6 +74,8 @@ class Session:
     forwarded: XForwardFacts | None = None  #: whom a filter before us has this message from
     messages: int = 0  #: transactions begun so far
     unread: int = 0  #: octets that the client has sent ahead of its turn
+    octets_in: int = 0  #: that the client has said, without those of TLS; known at the end
+    octets_out: int = 0  #: that it was told, likewise
     notes: Notes = field(default_factory=Notes)
     trail: Trail = field(default_factory=Trail)
 

@@ -36,6 +36,7 @@ from gatepost.metrics.meter import Meter
 from gatepost.metrics.table import (
     AUTHENTICATIONS,
     CONNECTIONS,
+    CONVERSATION,
     LAG,
     LIMITS_HIT,
     MEMORY,
@@ -286,21 +287,28 @@ async def hear(port: int, said: bytes = b"") -> bytes:
 
 def test_the_clients_of_a_server(in_loop: Callable[[Coroutine[Any, Any, None]], None]) -> None:
     figures = Figures()
+    heard = bytearray()
 
     async def whole() -> None:
         limits = Limits(connections=1)
         async with Gate([Meter(figures), House()], limits=limits) as gate:
             reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
-            assert (await reader.readline()).startswith(b"220")
+            heard.extend(await reader.readline())
+            assert heard.startswith(b"220")
             for _ in range(2):
-                assert (await hear(gate.port)).startswith(b"421 4.7.0")
+                heard.extend(refusal := await hear(gate.port))
+                assert refusal.startswith(b"421 4.7.0")
             writer.close()
             await gate.connections.emptied()
-            assert (await hear(gate.port, b"QUIT\r\n")).startswith(b"220")
+            heard.extend(farewell := await hear(gate.port, b"QUIT\r\n"))
+            assert farewell.startswith(b"220")
             await gate.connections.emptied()
 
     in_loop(whole())
     counted = figures.snapshot()
+    octets = counted[CONVERSATION.name]
+    assert octets['listener="127.0.0.1:0",direction="in"'] == [len(b"QUIT\r\n")]
+    assert octets['listener="127.0.0.1:0",direction="out"'] == [len(heard)]
     assert list(counted[CONNECTIONS.name].values()) == [[4]]
     assert counted[MEMORY.name][""][0] > 0
     assert counted[OPEN_FILES.name][""][0] > 0

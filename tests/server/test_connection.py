@@ -396,6 +396,24 @@ async def test_a_message_that_drips_is_given_up() -> None:
 
 
 @in_loop
+async def test_a_message_that_began_well_and_drips_is_given_up() -> None:
+    scene = Scene([TakesAll()], Limits(data_timeout=100))
+    connection, wire = scene.client()
+    connection.data_received(MAIL)
+    wire.take()
+    scene.pass_time(0)
+    for _ in range(64):
+        connection.data_received(b"x" * 1022 + b"\r\n")
+    scene.pass_time(50)
+    for _ in range(99):
+        connection.data_received(b"x")
+        scene.pass_time(1)
+    assert wire.take() == b""
+    scene.pass_time(1)
+    assert wire.take() == TIME_IS_OVER
+
+
+@in_loop
 async def test_a_message_that_keeps_coming_is_waited_for() -> None:
     scene = Scene([TakesAll()], Limits(data_timeout=100))
     connection, wire = scene.client()

@@ -11,6 +11,7 @@ from gatepost.metrics.lag import Lag
 from gatepost.metrics.table import (
     AUTHENTICATIONS,
     CONNECTIONS,
+    CONVERSATION,
     LIMITS_HIT,
     MEMORY,
     MESSAGES,
@@ -97,6 +98,9 @@ class Meter(Plugin):
             self._known.remove(session)
         else:  # turned away at the door, or gone within the handshake: nobody was asked
             self._figures[CONNECTIONS].add(session.listener)
+        octets = self._figures[CONVERSATION]
+        octets.add(session.listener, "in", by=session.octets_in)
+        octets.add(session.listener, "out", by=session.octets_out)
         for entry in session.trail:
             if type(entry) is Result and not entry.message:
                 self._count(entry)

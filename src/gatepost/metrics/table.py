@@ -50,6 +50,12 @@ RECIPIENTS = Figure(
     ("listener", "outcome"),
 )
 RECEIVED = Figure("gatepost_received_bytes_total", "counter", "Octets of messages.", ("listener",))
+CONVERSATION = Figure(
+    "gatepost_conversation_bytes_total",
+    "counter",
+    "Octets that clients have said (in) and were told (out), messages included; TLS is taken off.",
+    ("listener", "direction"),
+)
 VERDICTS = Figure(
     "gatepost_verdicts_total",
     "counter",
@@ -112,7 +118,7 @@ OPEN_FILES = Figure(
 
 #: All figures, in the order in which they are exposed.
 TABLE: tuple[Figure, ...] = (
-    CONNECTIONS, OPEN_CONNECTIONS, MESSAGES, RECIPIENTS, RECEIVED, VERDICTS, HOOK_SECONDS,
-    TLS_SESSIONS, AUTHENTICATIONS, LIMITS_HIT, LAG, LONGEST_LAG, WORKERS, STARTED, MEMORY,
-    OPEN_FILES,
+    CONNECTIONS, OPEN_CONNECTIONS, MESSAGES, RECIPIENTS, RECEIVED, CONVERSATION, VERDICTS,
+    HOOK_SECONDS, TLS_SESSIONS, AUTHENTICATIONS, LIMITS_HIT, LAG, LONGEST_LAG, WORKERS, STARTED,
+    MEMORY, OPEN_FILES,
 )  # fmt: skip

@@ -46,8 +46,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_choked", "_clock", "_closing", "_connections", "_conversation", "_coroutine", "_draining",
-        "_ended_input", "_host", "_limits", "_lost", "_origin", "_reading_paused", "_securing",
-        "_stay", "_transport", "_unsent",
+        "_ended_input", "_host", "_limits", "_lost", "_origin", "_reading_paused", "_said",
+        "_securing", "_stay", "_transport", "_unsent",
     )  # fmt: skip
 
     def __init__(
@@ -58,12 +58,12 @@ class Connection(asyncio.Protocol):
         self._clock = clock
         self._origin = origin  #: who the client is; None: whoever the transport says
         self._coroutine: _Answering | None = None
+        self._said = 0  #: octets, without those of TLS itself
         self._unsent = b""  #: replies that wait for those of other clients
         self._choked = False  #: the client does not read its replies
         self._closing = False  #: everything is said
         self._securing = False  #: a TLS handshake is under way
-        self._reading_paused = False
-        self._ended_input = False
+        self._reading_paused = self._ended_input = False
         self._draining = False
         self._lost = False
 
@@ -71,14 +71,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
-        origin = self._met(transport)
+        refusal = self._connections.admit(self, self._met(transport).address)
         is_clear = self._host.listen.tls != "implicit"
-        refusal = self._connections.admit(self, origin.address)
         if refusal is not None:
             # The clock is not held against it, so its own end is not waited for.
             octets = self._conversation.close(refusal)
-            if is_clear:
-                self._transport.write(octets)
+            self._unsent = octets if is_clear else b""
+            self.flush()
             self._transport.close()
             return
         self._stay.begin(self._clock())
@@ -119,6 +118,7 @@ class Connection(asyncio.Protocol):
         """Send what has been answered so far."""
         octets, self._unsent = self._unsent, b""
         if octets and not self._lost:
+            self._said += len(octets)
             self._transport.write(octets)
 
     def secured(self, tls: Tls) -> None:
@@ -271,6 +271,8 @@ class Connection(asyncio.Protocol):
         if self._conversation.ended:
             self._connections.leave(self)
         else:
+            session = self._conversation.session
+            session.octets_in, session.octets_out = self._stay.heard, self._said
             self._run(self._conversation.end())
 
     def _hang_up(self, reply: Reply) -> None:

@@ -13,15 +13,16 @@ PROGRESS = 65_536
 class Stay:
     """The clock that is held against one client; moments are in seconds of one clock."""
 
-    __slots__ = ("_deadline", "_end", "_limits", "_moved", "_progress", "overstays")
+    __slots__ = ("_deadline", "_end", "_headway", "_limits", "_moved", "heard", "overstays")
 
     def __init__(self, limits: Limits) -> None:
+        self.heard = 0  #: octets that it has said, without those of TLS itself
         self.overstays = False  #: that it may be there was over when it was last looked at
         self._limits = limits
         self._deadline = math.inf  #: when it has been silent for too long
         self._end = math.inf
         self._moved = False  #: something was said since the clock was looked at
-        self._progress = 0  #: octets that were received since then
+        self._headway = PROGRESS  #: whoever has said so many is not silent
 
     def begin(self, now: float) -> None:
         """The client was let in."""
@@ -33,9 +34,9 @@ class Stay:
 
     def receive(self, octets: int, *, receiving: bool) -> None:
         """Some octets have come; `receiving` means that they are of a message."""
-        self._progress += octets
-        if receiving and self._progress >= PROGRESS:
-            self._moved, self._progress = True, 0
+        self.heard += octets
+        if receiving and self.heard >= self._headway:
+            self._moved = True
 
     def await_until(self, moment: float) -> None:
         """Something is to happen until then, whatever is said meanwhile."""
@@ -49,7 +50,7 @@ class Stay:
         """The limit that is reached at a moment, at which the clock is looked at; empty: none."""
         limit = "data_timeout" if receiving else "command_timeout"
         if self._moved:
-            self._moved, self._progress = False, 0
+            self._moved, self._headway = False, self.heard + PROGRESS
             self._deadline = now + float(getattr(self._limits, limit))
         self.overstays = now >= self._end
         if self.overstays:
