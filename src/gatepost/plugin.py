@@ -136,7 +136,10 @@ class Plugin:
         """Some plugin, perhaps this one, has given a verdict."""
 
     def queued(self, transaction: Transaction, reply: Reply) -> Heard:
-        """The end of the message has been answered, for better or worse."""
+        """The end of the message has been answered, for better or worse.
+
+        In LMTP `reply` is the best of several, and `transaction.replies` has them all.
+        """
 
     def reset(self, transaction: Transaction) -> Heard:
         """The transaction is over, finished or not.  Always called once for each."""

@@ -15,6 +15,7 @@ from gatepost.notes import Notes
 from gatepost.protocol.parameters import MailParameters, RcptParameters
 from gatepost.protocol.proxy_header import ProxyHeader
 from gatepost.protocol.xclient import XClientFacts, XForwardFacts
+from gatepost.reply import Reply
 from gatepost.tls import Tls
 from gatepost.trail import Outcome, Result, Trail
 
@@ -76,6 +77,7 @@ class Session:
     unread: int = 0  #: octets that the client has sent ahead of its turn
     octets_in: int = 0  #: that the client has said, without those of TLS; known at the end
     octets_out: int = 0  #: that it was told, likewise
+    farewell: Reply | None = None  #: the reply that ended it; None: none has, up to now
     notes: Notes = field(default_factory=Notes)
     trail: Trail = field(default_factory=Trail)
 
@@ -144,6 +146,9 @@ class Transaction:
     message: Message = field(default_factory=Message)  #: empty until DATA
     number: int = 1  #: which message of its session it is
     chunked: bool = False  #: it comes by BDAT (RFC 3030), behind which a client need not wait
+    arrived: int = 0  #: octets of the message that have come so far, kept or not
+    #: what its end was told in LMTP, for each recipient that was accepted; empty in SMTP
+    replies: dict[Recipient, Reply] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
 
     @property

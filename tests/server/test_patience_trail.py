@@ -101,7 +101,7 @@ CLEAR = replace(MX, auth_without_tls=True)
 # fmt: off
 #: The limit, its value, the message it is about, and what is said where it holds.
 DIALOGUES: list[tuple[str, int, int, str]] = [
-    ("message_size",    10, 0, "C: MAIL FROM:<anne@client.example> SIZE=11\nS: 552 5.3.4 ...\n"),
+    ("message_size",    10, 1, "C: MAIL FROM:<anne@client.example> SIZE=11\nS: 552 5.3.4 ...\n"),
     ("message_size",    10, 1, ENVELOPE + "C: Subject: Hello\nC: .\nS: 552 5.3.4 ...\n"),
     ("message_size",    10, 1, MAIL + RCPT + "C: BDAT 12 LAST\nC: 0123456789\nS: 552 5.3.4 ...\n"),
     ("header_size",     10, 1, ENVELOPE + "C: Subject: Hello\nC: .\nS: 554 5.6.0 ...\n"),
@@ -193,7 +193,7 @@ def test_the_first_refusal_of_a_message_counts() -> None:
 @pytest.mark.parametrize(
     ("plugin", "script", "hit"),
     [
-        (Sets("message_size", 7), HELLO + DIALOGUES[0][3], ("message_size", "7", 0)),
+        (Sets("message_size", 7), HELLO + DIALOGUES[0][3], ("message_size", "7", 1)),
         (Sets("message_size", 7), HELLO + DIALOGUES[1][3], ("message_size", "7", 1)),
         (Sets("recipients", 1), HELLO + MAIL + RCPT + RCPT.replace("250", "452 4.5.3"),
          ("recipients", "1", 1)),

@@ -24,7 +24,7 @@ class Above(asyncio.Protocol):
 
     def __init__(self) -> None:
         channel = TlsChannel(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-        self.transport = TlsTransport(Below(), self, channel)
+        self.transport = TlsTransport(Below(), self, channel, session_id="k2x")
 
     def secured(self, tls: Tls) -> None:
         raise AssertionError("nobody shakes hands here")

@@ -67,6 +67,7 @@ class ServerProtocol:
         "_repair",
         "_text_line_limit",
         "_verbatim",
+        "farewell",
         "input",
         "state",
     )
@@ -81,6 +82,7 @@ class ServerProtocol:
         verbatim: bool = False,
     ) -> None:
         self.state: State = CONNECT
+        self.farewell: Reply | None = None  #: the reply that has ended the session; None: none has
         self._context = Context(lmtp=lmtp)
         self.input = LineBuffer(line_limit)  #: what was received and no event has told of yet
         self._text_line_limit = text_line_limit
@@ -205,15 +207,17 @@ class ServerProtocol:
                 self._ask_for_utf8(False)
             self.input.takes_response = state is AUTH
             if state is HANDSHAKE and self.input.unread:
-                self.close()
+                self.close(_BEHIND_STARTTLS)
                 return bytes(_BEHIND_STARTTLS)
             if state is CLOSED:  # what was sent ahead may be a second message: nobody reads it
+                self.farewell = reply
                 self.input.clear()
         return octets
 
-    def close(self) -> None:
-        """Read nothing more, whatever arrives."""
+    def close(self, farewell: Reply | None = None) -> None:
+        """Read nothing more, whatever arrives; a farewell is what the client hears unasked."""
         self.state = CLOSED
+        self.farewell = self.farewell or farewell
         self._reader = None
         self.input.clear()
 

@@ -263,7 +263,8 @@ class Connection(asyncio.Protocol):
         """What comes from here on is a TLS handshake, and what is in it."""
         self._securing = True
         self._stay.await_until(self._clock() + self._limits.handshake_timeout)
-        self._transport = TlsTransport(self._transport, self, self._host.new_channel())
+        identifier, channel = self._conversation.session.id, self._host.new_channel()
+        self._transport = TlsTransport(self._transport, self, channel, session_id=identifier)
         self._transport.resume_reading()
 
     def _leave(self) -> None:

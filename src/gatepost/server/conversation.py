@@ -45,7 +45,7 @@ from gatepost.reply import Reply
 from gatepost.server.courtesies import Courtesies
 from gatepost.server.guesses import Guesses
 from gatepost.server.patience import Patience
-from gatepost.server.reception import TOO_BIG, Reception
+from gatepost.server.reception import Reception
 from gatepost.server.standing import Standing
 from gatepost.session import Session, Transaction
 from gatepost.site import Site
@@ -166,9 +166,9 @@ class Conversation:
             elif replies is not None:
                 out.append(protocol.reply(*[judge(event, reply) for reply in replies]))
             if protocol.state in AT_REST:
+                self.over, session.farewell = protocol.state is CLOSED, protocol.farewell
                 if self._reception is not None:
                     await self._drop_reception()
-                self.over = protocol.state is CLOSED
             if not session.unread and replies is not None:
                 break  # an event without a reply may be followed by one without further octets
         else:
@@ -205,8 +205,8 @@ class Conversation:
 
     def close(self, reply: Reply) -> bytes:
         """The server has had enough: what to send before it hangs up."""
-        self._protocol.close()
-        self.over, self.more = True, False
+        self._protocol.close(reply)
+        self.over, self.more, self.session.farewell = True, False, reply
         return bytes(self._patience.note(reply))
 
     async def _understood(self, line: Line) -> Event:
@@ -230,8 +230,6 @@ class Conversation:
             return TOO_MANY_MESSAGES
         setting = self._chain.setting
         message_size = await setting("message_size", limits.message_size, event.sender)
-        if 0 < message_size < (event.parameters.size or 0):
-            return self._patience.note(TOO_BIG, message_size, before=True)
         transaction = Transaction(
             session,
             event.sender,

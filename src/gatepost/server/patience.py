@@ -71,16 +71,15 @@ class Patience:
         """Count one error."""
         self._errors += 1
 
-    def note(self, reply: Reply, value: int | None = None, *, before: bool = False) -> Reply:
+    def note(self, reply: Reply, value: int | None = None) -> Reply:
         """Put the limit on the trail that earned a reply, if one did, once for each message.
 
-        `value` is the limit's where plugins may have set it; `before` means that it concerns a
-        message which has not begun yet.
+        `value` is the limit's where plugins may have set it.
         """
         limit, session = reply.limit, self._session
         if limit and self._noted.get(limit) != session.messages:
             self._noted[limit] = session.messages
             value = getattr(self._limits, limit) if value is None else value
-            number = session.messages if limit in _OF_MESSAGE and not before else 0
+            number = session.messages if limit in _OF_MESSAGE else 0
             session.trail.add(Result(LIMITS, "fail", limit, word=str(value), message=number))
         return reply

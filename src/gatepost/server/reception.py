@@ -40,7 +40,6 @@ class Reception:
         "_message_size",
         "_most_recipients",
         "_patience",
-        "_received",
         "_refusal",
         "_routes",
         "_site",
@@ -70,13 +69,15 @@ class Reception:
         self._most_recipients = recipients
         self._tried = 0
         self._routes: dict[Recipient, tuple[Recipient, ...]] = {}  #: accepted, and where it goes
-        self._received = 0  #: octets of the message
         self._refusal: Reply | None = None  #: what the end of the message will be told
         self._heard_headers = False
 
     async def mail(self, event: Mail) -> Reply:
         """The transaction has begun."""
-        return await self._ask("mail", event.sender, sender=event.sender)
+        reply = await self._ask("mail", event.sender, sender=event.sender)
+        if reply.positive and 0 < self._message_size < (event.parameters.size or 0):
+            return self._patience.note(TOO_BIG, self._message_size)
+        return reply
 
     async def rcpt(self, event: Rcpt) -> Reply:
         """One more recipient is proposed."""
@@ -118,12 +119,12 @@ class Reception:
 
     async def chunk(self, event: Chunk) -> None:
         """Some octets of the message are in; those of a refused one are forgotten at once."""
+        self.transaction.arrived += len(event.content)
         if self._refusal is not None:
             return
-        if self._exceeds(len(event.content)):
+        if self._exceeds(0):
             self._refuse(TOO_BIG, self._message_size)
             return
-        self._received += len(event.content)
         message = self.transaction.message
         self._keep(message.append, event.content)
         if message.oversized_header:
@@ -132,8 +133,10 @@ class Reception:
             await self._hear_headers()
 
     async def end_of_chunk(self, _: EndOfChunk) -> Reply:
-        """A BDAT that was not the last is in."""
-        return self._refusal or CHUNK_TAKEN
+        """A BDAT that was not the last is in; the refusal of one is the end of the message."""
+        if self._refusal is None:
+            return CHUNK_TAKEN
+        return (await self._answered((self._refusal,)))[0]
 
     async def end(self, _: EndOfData) -> tuple[Reply, ...]:
         """The message is in: ask who takes it; one reply, or in LMTP one for each recipient."""
@@ -250,11 +253,15 @@ class Reception:
 
     async def _answered(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
         if self._chain.turns["queued"]:
-            await self._chain.tell("queued", self.transaction, replies[0])
+            if self._lmtp:
+                each = replies if len(replies) > 1 else replies * len(self._routes)
+                self.transaction.replies = dict(zip(self._routes, each, strict=True))
+            best = min(replies, key=lambda reply: reply.code)
+            await self._chain.tell("queued", self.transaction, best)
         return replies
 
     def _exceeds(self, more: int) -> bool:
-        return 0 < self._message_size < self._received + more
+        return 0 < self._message_size < self.transaction.arrived + more
 
     def _keep(self, keep: Callable[..., None], *octets: bytes) -> None:
         """Let the message take octets; a full disk refuses it for now."""

@@ -41,8 +41,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     what stands behind STARTTLS, and cannot close in one direction.
     """
 
-    def __init__(self, below: asyncio.Transport, above: Upper, channel: TlsChannel) -> None:
+    def __init__(
+        self, below: asyncio.Transport, above: Upper, channel: TlsChannel, *, session_id: str
+    ) -> None:
         super().__init__()
+        self._session_id = session_id
         self._below = below
         self._above = above
         self._channel = channel
@@ -145,6 +148,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _fail(self, failure: TlsFailure) -> None:
         """Tell the client by an alert, and hang up."""
         self._is_shut = True
-        log.info("TLS with %s failed: %s", self._below.get_extra_info("peername"), failure)
+        peer = self._below.get_extra_info("peername")
+        log.info("%s: TLS with %s failed: %s", self._session_id, peer, failure)
         self._send()
         self._below.close()
