@@ -21,6 +21,13 @@ from gatepost.limits import Limits
 from gatepost.server import stdio
 from gatepost.server.stdio import endpoints, serve_stdio
 
+BROKEN = """
+from gatepost import Plugin, Site
+
+class Broken(Plugin):
+    def startup(self, site: Site) -> None:
+        raise ValueError("no licence")
+"""
 GOODBYE = b"221 2.0.0 mx.example says goodbye\r\n"
 
 
@@ -271,6 +278,14 @@ def test_it_hears_nothing_of_what_is_wrong_with_the_configuration(
     configure("")
     heard = run_as_inetd(tmp_path, b"", *arguments)
     assert heard == (b"421 4.3.0 The server is not ready\r\n", 1)
+
+
+def test_it_hears_nothing_of_what_is_wrong_with_the_log(
+    tmp_path: Path, configure: Callable[[str], None]
+) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    configure('[log]\ntarget = "/dev/full"\n[[plugin]]\nuse = "broken"\n')
+    assert run_as_inetd(tmp_path, b"") == (b"421 4.3.0 The server is not ready\r\n", 1)
 
 
 def test_beside_pipes_it_logs_to_standard_error(

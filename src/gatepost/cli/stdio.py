@@ -38,11 +38,14 @@ def command(listener_name: str | None, config_file: Path) -> None:
     For inetd, for tcpserver, and for a person at a terminal, whose line ends are made CRLF.  The
     client's address is that of the socket, or TCPREMOTEIP in the environment.
     """
-    _log_beside_the_client(LogSettings())
+    has_errors = not _is_the_client(2)  # inetd has the client's socket for errors, too
+    if not has_errors:
+        _send_errors_nowhere()
+    _set_up_log(LogSettings(), has_errors=has_errors)
     try:
         config = load_config(config_file)
         listen = listener_named(config, listener_name)
-        _log_beside_the_client(config.log)
+        _set_up_log(config.log, has_errors=has_errors)
     except ConfigError as error:
         _turn_away(*error.complaints)
     except CannotLog as error:
@@ -74,15 +77,22 @@ def _turn_away(*complaints: str) -> NoReturn:
     sys.exit(1)
 
 
-def _log_beside_the_client(settings: LogSettings) -> None:
-    """Log as the settings say, but never to the client's socket, which inetd has for errors too."""
-    if settings.target != "stderr" or not _is_the_client(2):
+def _set_up_log(settings: LogSettings, *, has_errors: bool) -> None:
+    """Log as the settings say; where there is no standard error, to syslog instead."""
+    if settings.target != "stderr" or has_errors:
         set_up(settings, quiet=False)
         return
     try:
         set_up(replace(settings, target="syslog"), quiet=False)
     except CannotLog:
         log_nothing()
+
+
+def _send_errors_nowhere() -> None:
+    """Let nothing that is said on standard error, by whomever, be taken for a reply."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _is_the_client(descriptor: int) -> bool:

@@ -26,8 +26,7 @@ class JsonLines(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._second = -1  # of which `_told` tells
-        self._told = ""
+        self._told = (-1, "")  # the last second, and how it is told
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one event, without its line end."""
@@ -44,10 +43,11 @@ class JsonLines(logging.Formatter):
 
     def _at(self, moment: float) -> str:
         second = int(moment)
-        if second != self._second:
-            self._second = second
-            self._told = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._told}.{int(moment * 1000) % 1000:03d}Z"
+        known, told = self._told  # together, because several threads log
+        if second != known:
+            told = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._told = second, told
+        return f"{told}.{int(moment * 1000) % 1000:03d}Z"
 
 
 def _encoded(facts: dict[str, object]) -> str:

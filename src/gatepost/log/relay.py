@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Thread, get_ident
 from typing import Any, Protocol
 
 from gatepost.visible import visible
@@ -33,6 +34,7 @@ class NotWritten(Exception):
     def __init__(self, count: int, trouble: Exception) -> None:
         super().__init__(repr(trouble))
         self.count = count
+        self.trouble = trouble
 
 
 class Sink(Protocol):
@@ -71,6 +73,8 @@ class Relay(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Let an event wait for its turn, or count it."""
+        if get_ident() == self._thread.ident:
+            return  # what a sink logs about its own troubles would make it some more
         waiting = self._waiting.qsize()
         if waiting >= self._room or (self._dropped and waiting > self._room // 2):
             self._dropped += 1
@@ -79,7 +83,8 @@ class Relay(logging.Handler):
         try:
             prepared = self._sink.prepare(record)
         except Exception as error:  # its values may raise whatever they like when they become text
-            prepared = self._notice("cannot tell %r: %r", str(record.msg), type(error))
+            about = record.msg if type(record.msg) is str else type(record.msg)
+            prepared = self._notice("cannot tell %r: %r", about, type(error))
         self._waiting.put(prepared)
 
     def close(self) -> None:
@@ -90,8 +95,14 @@ class Relay(logging.Handler):
             self._waiting.put(None)
             self._thread.join(FAREWELL)
             if not self._thread.is_alive():
-                self._sink.close()
+                self._close_sink()
         super().close()
+
+    def _close_sink(self) -> None:
+        try:
+            self._sink.close()
+        except Exception as error:  # somebody else's handler may raise whatever it likes
+            _tell_beside(f"The log cannot be closed: {error!r}")
 
     def _tell_of_the_dropped(self) -> None:
         if self._dropped:
@@ -139,5 +150,6 @@ class Relay(logging.Handler):
 
 
 def _tell_beside(text: str) -> None:
-    with suppress(OSError, ValueError):  # standard error may be closed, too
-        print(visible(text), file=sys.stderr, flush=True)
+    # Not by `print`: a thread that is left behind in there would keep the process from ending.
+    with suppress(OSError, ValueError, AttributeError):  # standard error may be closed, too
+        os.write(sys.stderr.fileno(), f"{visible(text)}\n".encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, TextIO
 
 from gatepost.config.log import Level, LogSettings, handler_class, is_class
@@ -21,6 +22,8 @@ LEVELS: Final[Mapping[Level, int]] = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+#: The loggers to which the settings in force give levels of their own.
+_levelled: set[str] = set()
 #: Where those listen who are sent the log.
 _PLACES = {"syslog": SYSLOG, "journald": JOURNAL}
 
@@ -32,16 +35,16 @@ class CannotLog(Exception):
 def set_up(settings: LogSettings, *, quiet: bool) -> None:
     """Have all events go where the settings say, and nowhere else; a thread writes them.
 
-    With `quiet`, only warnings and errors do.  Raises CannotLog.
+    With `quiet`, only warnings and errors do.  May be called again at any time: what the log before
+    has not written yet is written there; that is waited for, five seconds at most.  Raises
+    CannotLog, and the log before stays in force.
     """
     relay = Relay(_sink(settings))
     least = logging.WARNING if quiet else logging.DEBUG
     level = max(LEVELS[settings.level], least)
+    wanted = {name: max(LEVELS[one], least) for name, one in settings.levels.items()}
     # Libraries may tell secrets when they are asked for everything.
-    _install(relay, max(level, logging.INFO))
-    logging.getLogger("gatepost").setLevel(level)
-    for name, wanted in settings.levels.items():
-        logging.getLogger(name).setLevel(max(LEVELS[wanted], least))
+    _install(relay, max(level, logging.INFO), {"gatepost": level} | wanted)
 
 
 def log_to(stream: TextIO, level: int) -> None:
@@ -59,13 +62,22 @@ def log_nothing() -> None:
     _install(logging.NullHandler(), logging.CRITICAL)
 
 
-def _install(handler: logging.Handler, level: int) -> None:
+def _install(
+    handler: logging.Handler, level: int, levels: Mapping[str, int] = MappingProxyType({})
+) -> None:
     root = logging.getLogger()
-    for former in root.handlers:
-        if isinstance(former, Relay):
-            former.close()
+    former = root.handlers[:]
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _levelled.difference(levels):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    for name, wanted in levels.items():
+        logging.getLogger(name).setLevel(wanted)
+    _levelled.clear()
+    _levelled.update(levels)
+    for one in former:
+        if isinstance(one, Relay):
+            one.close()
 
 
 def _sink(settings: LogSettings) -> Sink:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import select
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import FileIO
 from typing import TextIO
 
@@ -27,15 +28,22 @@ class LogStream:
     def __init__(self, stream: TextIO, lines: logging.Formatter) -> None:
         self._descriptor = stream.fileno()
         self._lines = lines
+        self._pen = _Pen()
 
     def prepare(self, record: logging.LogRecord) -> bytes:
         """The line of one event."""
         return _line(self._lines, record)
 
     def write(self, batch: list[bytes]) -> None:
-        """Write lines.  Raises OSError."""
-        for piece in _pieces(batch):
-            _write(self._descriptor, piece)
+        """Write lines.  Raises NotWritten."""
+        left = len(batch)
+        with _alone(self._descriptor):
+            for piece in _pieces(batch):
+                left -= len(piece)
+                try:
+                    self._pen.write(self._descriptor, piece)
+                except NotWritten as failure:
+                    raise NotWritten(failure.count + left, failure.trouble) from failure
 
     def close(self) -> None:
         """Leave the stream to whoever it belongs to."""
@@ -50,6 +58,7 @@ class LogFile:
     def __init__(self, path: str, lines: logging.Formatter) -> None:
         self._path = path
         self._lines = lines
+        self._pen = _Pen()
         self._file = _opened(path)
 
     def prepare(self, record: logging.LogRecord) -> bytes:
@@ -57,11 +66,12 @@ class LogFile:
         return _line(self._lines, record)
 
     def write(self, batch: list[bytes]) -> None:
-        """Write lines, to a new file if need be.  Raises OSError."""
+        """Write lines, to a new file if need be.  Raises NotWritten, or OSError for no file."""
         if not self._is_in_place():
             former, self._file = self._file, _opened(self._path)
+            self._pen = _Pen()
             former.close()
-        _write(self._file.fileno(), b"".join(batch))
+        self._pen.write(self._file.fileno(), batch)
 
     def close(self) -> None:
         """Close the file."""
@@ -102,28 +112,57 @@ class Handled:
         self._handler.close()
 
 
+class _Pen:
+    """Writes lines; behind one that broke off, as where the disk was full, it begins a new one."""
+
+    def __init__(self) -> None:
+        self._has_broken_off = False
+
+    def write(self, descriptor: int, lines: list[bytes]) -> None:
+        """Write lines to a file or the like.  Raises NotWritten."""
+        octets = b"".join([b"\n", *lines] if self._has_broken_off else lines)
+        written = 0
+        try:
+            while written < len(octets):
+                written += os.write(descriptor, octets[written:] if written else octets)
+        except OSError as error:
+            whole = octets.count(b"\n", 0, written) - self._has_broken_off if written else 0
+            if written:
+                self._has_broken_off = not octets[:written].endswith(b"\n")
+            raise NotWritten(len(lines) - whole, error) from error
+        self._has_broken_off = False
+
+
+@contextmanager
+def _alone(descriptor: int) -> Iterator[None]:
+    """Let no other process write lines there meanwhile: more than PIPE_BUF octets might mix."""
+    is_locked = False
+    with suppress(OSError):  # not everything can be locked
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        is_locked = True
+    try:
+        yield
+    finally:
+        if is_locked:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
 def _line(lines: logging.Formatter, record: logging.LogRecord) -> bytes:
     return f"{lines.format(record)}\n".encode("utf-8", "backslashreplace")
 
 
-def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+def _pieces(lines: list[bytes]) -> Iterator[list[bytes]]:
     """The lines, as many together as a pipe takes in one go."""
     piece: list[bytes] = []
     room = select.PIPE_BUF
     for line in lines:
         if len(line) > room and piece:
-            yield b"".join(piece)
+            yield piece
             piece, room = [], select.PIPE_BUF
         piece.append(line)
         room -= len(line)
     if piece:
-        yield b"".join(piece)
-
-
-def _write(descriptor: int, octets: bytes) -> None:
-    left = memoryview(octets)
-    while left:
-        left = left[os.write(descriptor, left) :]
+        yield piece
 
 
 def _opened(path: str) -> FileIO:

@@ -27,8 +27,7 @@ class TextLines(logging.Formatter):
         super().__init__()
         self._moment = moment
         self._colour = colour
-        self._second = -1  # of which `_told` tells
-        self._told = ""
+        self._told = (-1, "")  # the last second, and how it is told
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one event, without its line end."""
@@ -42,7 +41,8 @@ class TextLines(logging.Formatter):
         return f"{click.style(moment, dim=True)} {click.style(line, _COLOURS.get(record.levelno))}"
 
     def _at(self, second: int) -> str:
-        if second != self._second:
-            self._second = second
-            self._told = time.strftime(self._moment, time.localtime(second))
-        return self._told
+        known, told = self._told  # together, because several threads log
+        if second != known:
+            told = time.strftime(self._moment, time.localtime(second))
+            self._told = second, told
+        return told
