@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gatepost.cli import main
+from gatepost.processes.channel import Told
+from gatepost.processes.control import ControlSocket
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +34,31 @@ def gatepost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
         return CliRunner().invoke(main, arguments, input=typed, catch_exceptions=False)
 
     return run
+
+
+@pytest.fixture
+def running(
+    gatepost: Callable[..., Result], tmp_path: Path
+) -> Iterator[Callable[..., tuple[Result, list[Told]]]]:
+    """Runs a command while a server answers so; its outcome, and what the server was asked."""
+    with TemporaryDirectory() as state:  # its path is short enough for a socket's
+        (tmp_path / "gatepost.toml").write_text(f'state = "{state}"\n')
+
+        async def serve(arguments: Sequence[str], answer: Told) -> tuple[Result, list[Told]]:
+            asked: list[Told] = []
+
+            async def answering(told: Told) -> Told:
+                asked.append(told)
+                return answer
+
+            control = ControlSocket(Path(state), answering)
+            await control.open()
+            try:
+                return await asyncio.to_thread(gatepost, *arguments), asked
+            finally:
+                control.close()
+
+        yield lambda *arguments, answer: asyncio.run(serve(arguments, answer))
 
 
 @pytest.fixture

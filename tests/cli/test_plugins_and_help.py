@@ -73,6 +73,7 @@ def test_a_misspelt_plugin_does_not_keep_the_list_from_being_shown(
     [
         ("plugin_directories = 5\n", "option 'plugin_directories' must be a list of paths, not 5"),
         ("plugin_directories = [\n", "gatepost.toml: "),
+        pytest.param(f"a = {'[' * 100_000}", "gatepost.toml: ", id="nested too deep"),
     ],
 )
 def test_a_list_of_directories_that_cannot_be_read_is_told(

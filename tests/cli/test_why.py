@@ -213,6 +213,7 @@ def test_a_trail_that_names_no_file_is_in_the_state_directory(
     ("text", "complaint"),
     [
         ("[trail", "gatepost.toml: "),
+        pytest.param(f"a = {'[' * 100_000}", "gatepost.toml: ", id="nested too deep"),
         ('[trail]\nkeep = "ever"', "gatepost.toml:2: trail: option 'keep' must be"),
     ],
 )

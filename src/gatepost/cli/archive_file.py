@@ -21,7 +21,7 @@ def archive_path(config_file: Path) -> Path:
         table = tomllib.loads(text)
     except OSError as error:
         complain(f"{config_file}: cannot be read: {error.strerror}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         complain(f"{config_file}: {error}")
     complaints = Complaints()
     directory = config_file.absolute().parent

@@ -77,6 +77,6 @@ def plugin_directories(path: Path) -> tuple[Path, ...]:
         complain(f"{path}: cannot be read: {error.strerror}")
     except Misfit as misfit:
         complain(f"{path}: option 'plugin_directories'{misfit.faults[0]}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         complain(f"{path}: {error}")
     return cast(tuple[Path, ...], directories)

@@ -14,14 +14,17 @@ from gatepost.processes.control import NobodyThere, ask
 
 
 def ask_running(config_file: Path, say: str) -> dict[str, Any]:
-    """What the server answers; where none runs, the command ends with a complaint.
+    """What the server answers; where there is no answer, the command ends with a complaint.
 
     The configuration need not be sound, or nobody could be asked to go on with a better one.
     """
     try:
-        return asyncio.run(ask(state_directory(config_file), say))
+        answer = asyncio.run(ask(state_directory(config_file), say))
     except NobodyThere as error:
         complain(str(error), *_doubts(config_file))
+    if answer["say"] == "unknown":
+        complain(f"the server that runs is of another version, and knows no {say!r}")
+    return answer
 
 
 def _doubts(config_file: Path) -> Iterator[str]:

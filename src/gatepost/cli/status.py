@@ -38,7 +38,7 @@ def _lines(status: dict[str, Any]) -> list[str]:
         f"Runs since {_ago(status['started'])} (process {status['pid']}), "
         f"reloaded {_times(status['reloads'])}, workers that died: {status['replaced']}",
         f"Listens on {', '.join(status['addresses'])}",
-        f"{len(workers)} workers, {sessions} sessions",
+        f"{_counted(len(workers), 'worker')}, {_counted(sessions, 'session')}",
         *(
             f"  {worker['pid']:>8}  {worker['state']:<9} {worker['sessions']:>6} sessions, "
             f"{worker['taken']} taken since {_ago(worker['started'])}"
@@ -49,7 +49,7 @@ def _lines(status: dict[str, Any]) -> list[str]:
 
 def _ago(moment: float) -> str:
     """How long ago a moment was, in its two largest units."""
-    seconds = int(time.time() - moment)
+    seconds = max(0, int(time.time() - moment))  # the clock may have been set back
     units = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
     parts: list[str] = []
     for size, unit in units:
@@ -57,6 +57,10 @@ def _ago(moment: float) -> str:
         if count or parts:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "now"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _times(number: int) -> str:

@@ -82,7 +82,7 @@ def state_directory(path: Path) -> Path:
     try:
         named = tomllib.loads(path.read_text("utf-8-sig")).get("state")
         return resolved_path(named, directory) if isinstance(named, str) else directory / STATE
-    except (OSError, ValueError):  # Misfit is one
+    except (OSError, ValueError, RecursionError):  # Misfit is a ValueError
         return directory / STATE
 
 
