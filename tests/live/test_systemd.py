@@ -210,6 +210,8 @@ def test_the_server_takes_sockets_over_and_tells_how_it_is(tmp_path: Path, ear: 
         assert ready["READY"] == "1"
         assert ready["STATUS"].startswith("Listening on 127.0.0.1:")
         assert ear.hear() == {"WATCHDOG": "1"}
+        for client in (smtplib.SMTP("127.0.0.1", v4), smtplib.LMTP(str(unix))):
+            send(client)
 
         process.send_signal(signal.SIGTERM)
         assert ear.hear_more() == {"STOPPING": "1"}

@@ -139,6 +139,25 @@ def test_only_its_own_socket_is_removed(tmp_path: Path) -> None:
     asyncio.run(listen())
 
 
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_socket_of_somebody_else_is_his_to_remove(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    path = tmp_path / "socket"
+
+    async def listen(bound: socket.socket) -> None:
+        listener = a_listener(Listen(f"unix:{path}"))
+        await listener.open(bound)
+        assert await banner(listener.address) == b"220 mx.example ESMTP\r\n"
+        await everybody_left(listener)
+        listener.close()
+
+    with socket.socket(socket.AF_UNIX) as bound, asyncio.Runner(loop_factory=new_loop) as runner:
+        bound.bind(str(path))
+        runner.run(listen(bound.dup()))
+    assert path.is_socket()
+
+
 def test_a_file_is_no_socket(tmp_path: Path) -> None:
     async def listen() -> None:
         path = tmp_path / "socket"

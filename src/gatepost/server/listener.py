@@ -7,6 +7,8 @@ import errno
 import os
 import socket
 import stat
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +99,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         where, new = self.listen.socket_address, self._new_connection
         if bound is not None and where.path is not None:
-            self._server = await loop.create_unix_server(new, sock=bound, backlog=BACKLOG)
+            self._server = await _server_on(bound, new)
         elif bound is not None:
             self._server = await loop.create_server(new, sock=bound, backlog=BACKLOG)
             self._port = bound.getsockname()[1]
@@ -115,6 +117,14 @@ class Listener:
         if self.listen.proxy_protocol_from:
             return Proxied(self, self.site.limits, clock)
         return Connection(self, clock)
+
+
+async def _server_on(bound: socket.socket, new: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    """A server on somebody else's Unix socket, whose file is for him to remove."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 13):  # which would remove it, although others go on listening there
+        return await loop.create_unix_server(new, sock=bound, backlog=BACKLOG, cleanup_socket=False)
+    return await loop.create_unix_server(new, sock=bound, backlog=BACKLOG)
 
 
 def check_that_nobody_has(path: Path) -> None:
