@@ -11,8 +11,7 @@ import socket
 from array import array
 from collections.abc import Iterator
 
-import msgspec
-
+from gatepost.log.json_lines import as_json
 from gatepost.log.record import fields_of, text_of
 from gatepost.visible import visible
 
@@ -94,5 +93,5 @@ def _severity(level: int) -> int:
 
 def _as_text(value: object) -> str:
     if isinstance(value, bool | dict):
-        return msgspec.json.encode(value, enc_hook=str).decode()
+        return as_json(value)
     return "" if value is None else str(value)

@@ -36,7 +36,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "text": visible(text_of(record)),
         }
-        line = _encoded(head | fields_of(record) | head)
+        line = as_json(head | fields_of(record) | head)
         if line.isprintable():
             return line
         return "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
@@ -50,11 +50,12 @@ class JsonLines(logging.Formatter):
         return f"{told}.{int(moment * 1000) % 1000:03d}Z"
 
 
-def _encoded(facts: dict[str, object]) -> str:
+def as_json(value: object) -> str:
+    """Any value as JSON, on one line; what JSON does not know becomes text."""
     try:
-        return _encode(facts).decode()
+        return _encode(value).decode()
     except (TypeError, ValueError):
-        return _encode(_plain(facts)).decode()
+        return _encode(_plain(value)).decode()
 
 
 def _plain(value: object) -> object:

@@ -94,15 +94,7 @@ class Relay(logging.Handler):
             self._tell_of_the_dropped()
             self._waiting.put(None)
             self._thread.join(FAREWELL)
-            if not self._thread.is_alive():
-                self._close_sink()
         super().close()
-
-    def _close_sink(self) -> None:
-        try:
-            self._sink.close()
-        except Exception as error:  # somebody else's handler may raise whatever it likes
-            _tell_beside(f"The log cannot be closed: {error!r}")
 
     def _tell_of_the_dropped(self) -> None:
         if self._dropped:
@@ -128,8 +120,12 @@ class Relay(logging.Handler):
             is_over = len(prepared) < len(batch)
             if prepared:
                 self._hand_over(prepared)
-            if not is_over:
+            if not self._closed:
                 time.sleep(REST)
+        try:
+            self._sink.close()
+        except Exception as error:  # somebody else's handler may raise whatever it likes
+            _tell_beside(f"The log cannot be closed: {error!r}")
 
     def _hand_over(self, batch: list[Any]) -> None:
         if self._unwritten and self._attempt([self._notice(_UNWRITTEN, self._unwritten)]) is None:

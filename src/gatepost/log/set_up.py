@@ -86,9 +86,10 @@ def _sink(settings: LogSettings) -> Sink:
         return Handled(_dressed(_made(settings), _lines(settings, DATE_AND_TIME)))
     try:
         if target == "journald":
-            return Handled(Journald())
+            return Handled(Journald(_PLACES[target]))
         if target == "syslog":
-            return Handled(_dressed(Syslog(), _lines(settings, "")))  # it tells the time itself
+            handler = Syslog(_PLACES[target])  # it tells the time itself
+            return Handled(_dressed(handler, _lines(settings, "")))
         if target == "stderr":
             colour = sys.stderr.isatty()
             return LogStream(sys.stderr, _lines(settings, TIME_OF_DAY, colour=colour))
