@@ -99,6 +99,20 @@ def test_it_may_be_closed_twice(log: logging.Logger, paper: Paper) -> None:
     assert not paper.closed
 
 
+def test_what_comes_too_late_goes_to_the_log_that_has_taken_over(
+    log: logging.Logger, paper: Paper
+) -> None:
+    other = Paper()
+    other.free.set()
+    relay = Relay(other)
+    logging.getLogger().addHandler(relay)
+    close(log)
+    log.info("too late")
+    relay.close()
+    assert (paper.lines, other.lines) == ([], ["too late"])
+    log.info("nobody is left")
+
+
 def test_an_event_is_told_as_it_was_when_it_happened(log: logging.Logger, paper: Paper) -> None:
     paper.free.clear()
     value = ["then"]

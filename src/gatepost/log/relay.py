@@ -75,6 +75,9 @@ class Relay(logging.Handler):
         """Let an event wait for its turn, or count it."""
         if get_ident() == self._thread.ident:
             return  # what a sink logs about its own troubles would make it some more
+        if self._closed:
+            self._hand_on(record)
+            return
         waiting = self._waiting.qsize()
         if waiting >= self._room or (self._dropped and waiting > self._room // 2):
             self._dropped += 1
@@ -89,12 +92,23 @@ class Relay(logging.Handler):
 
     def close(self) -> None:
         """Write what waits, and no more.  A sink that does not take it in time is left behind."""
-        if not self._closed:
-            self._closed = True
-            self._tell_of_the_dropped()
-            self._waiting.put(None)
+        self.acquire()  # whoever is in `emit` finishes first
+        try:
+            was_open, self._closed = not self._closed, True
+            if was_open:
+                self._tell_of_the_dropped()
+                self._waiting.put(None)
+        finally:
+            self.release()
+        if was_open:
             self._thread.join(FAREWELL)
         super().close()
+
+    def _hand_on(self, record: logging.LogRecord) -> None:
+        """Let whoever has taken over have an event that was on its way here."""
+        for other in logging.getLogger().handlers:
+            if other is not self:
+                other.handle(record)
 
     def _tell_of_the_dropped(self) -> None:
         if self._dropped:
