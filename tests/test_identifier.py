@@ -85,7 +85,7 @@ class Ear(logging.Handler):
 
 @pytest.fixture
 def ear() -> Iterator[Ear]:
-    loggers = log, logging.getLogger("gatepost.hooks.chain")
+    loggers = log, logging.getLogger("gatepost.hooks.failures")
     ear = Ear()
     for logger in loggers:
         logger.addHandler(ear)

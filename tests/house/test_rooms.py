@@ -24,6 +24,7 @@ OPEN = {"gatepost"}
 #: Where exceptions of any kind are caught, each with what may raise them there.
 CATCHING = {
     "hooks/chain.py": "a plugin's hook",
+    "hooks/failures.py": "a plugin's exception, as it becomes text",
     "hooks/finder.py": "a plugin's module",
     "hooks/loader.py": "a plugin's constructor",
     "cli/stdio.py": "a plugin's startup",

@@ -117,7 +117,7 @@ def logged(directory: Path, log: str) -> list[str]:
             'level = "warning"\nlevels = { "gatepost.plugin" = "info", domains = "error" }',
             [FAILED, VRFY, NOBODY, BOX_ACCEPTS],
         ),
-        ('levels = { "gatepost.hooks.chain" = "error", gatepost = "error" }', [FAILED]),
+        ('levels = { "gatepost.hooks.failures" = "error", gatepost = "error" }', [FAILED]),
     ],
 )
 def test_each_plugin_says_as_much_as_it_is_asked_for(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from gatepost.address import Address
 from gatepost.each import Each
+from gatepost.hooks.failures import log_failure
 from gatepost.hooks.placement import Placement
 from gatepost.hooks.turn import Turn, hold, turns_of
 from gatepost.plugin import HOOKS, Plugin
@@ -23,7 +23,6 @@ T = TypeVar("T")
 Method: TypeAlias = Callable[..., Any]
 #: Puts something around a method that is called: of a hook's name, a plugin's name and the method.
 Observe: TypeAlias = Callable[[str, str, Method], Method]
-log = logging.getLogger(__name__)
 
 #: What it means that a plugin raised an exception, took too long or answered nonsense: it never
 #: opens a door.
@@ -110,8 +109,8 @@ class Chain:
                     answer = _checked(hook, await _settled(turn, answer))
                     if answer is None:
                         continue
-            except Exception:
-                if not _still_counts(turn, hook):
+            except Exception as error:
+                if not _still_counts(turn, hook, error, arguments):
                     continue
                 answer = BROKEN
             verdict: Verdict | Each = turn.consequence(answer) if turn.adjusts else answer
@@ -136,8 +135,8 @@ class Chain:
                 heard = turn.method(*arguments)
                 if heard is not None:
                     await _settled(turn, heard)
-            except Exception:
-                log.exception("%s failed on %s", turn.name, hook)
+            except Exception as error:
+                log_failure(turn.name, hook, error)
 
     async def pass_on(self, hook: str, *arguments: Any) -> Any:
         """The value that comes out when each plugin in turn has rewritten it.
@@ -156,7 +155,7 @@ class Chain:
                     _check_all(str, value)
                 passed[position] = value
             except Exception as error:
-                if _still_counts(turn, hook):
+                if _still_counts(turn, hook, error, passed):
                     raise PluginFailure(f"{turn.name} failed on {hook}") from error
         return passed[position]
 
@@ -173,7 +172,7 @@ class Chain:
                 if given is not None:
                     return _one_of(kind, given)
             except Exception as error:
-                if _still_counts(turn, hook):
+                if _still_counts(turn, hook, error):
                     raise PluginFailure(f"{turn.name} failed on {hook}") from error
         return None
 
@@ -202,7 +201,7 @@ class Chain:
                         route = _of_kind(tuple, await _settled(turn, route))
                     routed += _check_all(Recipient, route)
             except Exception as error:
-                if _still_counts(turn, "route"):
+                if _still_counts(turn, "route", error):
                     raise PluginFailure(f"{turn.name} failed on route") from error
             else:
                 recipients = routed
@@ -278,7 +277,9 @@ def _check_all(kind: type, values: Any) -> Any:
     return values
 
 
-def _still_counts(turn: Turn, hook: str) -> bool:
+def _still_counts(
+    turn: Turn, hook: str, error: Exception, arguments: Sequence[object] = ()
+) -> bool:
     """Log a failure of a plugin; whether it is held against the client."""
-    log.exception("%s failed on %s", turn.name, hook)
+    log_failure(turn.name, hook, error, arguments)
     return turn.placement.on_error == "defer"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gatepost.address import Address
@@ -143,14 +143,14 @@ class Auth:
     """AUTH: a mechanism and perhaps its first message, in base64 (RFC 4954, 4)."""
 
     mechanism: str
-    initial: str | None = None
+    initial: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
 class AuthResponse:
     """The client's answer to a challenge, in base64; `*` cancels (RFC 4954, 4)."""
 
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -180,7 +180,7 @@ class Line:
     """A command line that is not parsed yet, for those who asked to see it first."""
 
     verb: str
-    text: str
+    text: str = field(repr=False)  # that of AUTH may be a password
 
 
 @dataclass(slots=True)
