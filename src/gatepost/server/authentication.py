@@ -196,9 +196,9 @@ class Authentication:
 
     @property
     def _network(self) -> str:
-        """Where the client comes from, as far as that is known: a proxy may have told it late."""
+        """Where the client comes from now: a proxy may tell it late, or know no more than that."""
         client = self._session.client
-        return self._site.limits.network_of(client.host) if client.ip is not None else ""
+        return client.host if client.ip is None else self._site.limits.network_of(client.host)
 
     # -- How it ends ------------------------------------------------------------------------------
 

@@ -26,7 +26,8 @@ class Guesses:
 
     def count(self, network: str, account: str) -> float:
         """Count a failure; the seconds that its answer is to wait."""
-        named = (("network", network), ("account", account))
+        # Most who check passwords take `Anne` for `anne`: to vary that makes no other account.
+        named = (("network", network), ("account", account.casefold()))
         names = [f"failures of {kind} {name}" for kind, name in named if name]
         number = max((self._tally.raise_(name, MEMORY) for name in names), default=1)
         return min(FIRST_DELAY * float(2 ** min(number - 1, 10)), LONGEST_DELAY)

@@ -18,12 +18,14 @@ SLOTS = 16_384
 #: Workers that can count together.
 REGIONS = 128
 _SLOT = Struct("<16sII")  # a name's hash, the count, and when it was last raised
+_COUNT = Struct("<II")
 _REGION = SLOTS * _SLOT.size
 #: At the front an octet for each region says whether it is in use.
 _FRONT = 4096
 #: Neighbouring slots among which a name may stand.
 _NEIGHBOURS = 16
 _KEY = 16
+_WINDOW = _NEIGHBOURS * _SLOT.size
 _NOBODY = bytes(_KEY)
 #: The time of what is not forgotten but lowered: it is the last to give way.
 _NOW = 0xFFFF_FFFF
@@ -34,7 +36,8 @@ class Tally:
 
     `memory` is shared between the workers; `region` says which part is ours.  Where all slots that
     a name may have are taken, the count that was raised the longest ago gives way; one of things
-    that are still there does so last, or who makes others up would be let off his own.
+    that are still there does so last, the smallest first, or who makes others up would be let off
+    his own.
     """
 
     __slots__ = ("_clock", "_memory", "_number", "_region")
@@ -78,8 +81,9 @@ class Tally:
         found, count, last = _SLOT.unpack_from(self._memory, offset)
         if found != key or _is_old(last, now, within):
             count = 0
-        last = _NOW if within is None else now
-        _SLOT.pack_into(self._memory, offset, key, count + 1, last)
+        self._write(offset, count + 1, _NOW if within is None else now)
+        if found != key:
+            self._memory[offset : offset + _KEY] = key
         return self._total(key, place, now, within)
 
     def lower(self, name: str) -> None:
@@ -90,9 +94,9 @@ class Tally:
             return
         _, count, last = _SLOT.unpack_from(self._memory, offset)
         if count <= 1:
-            _SLOT.pack_into(self._memory, offset, _NOBODY, 0, 0)
+            self._memory[offset : offset + _SLOT.size] = bytes(_SLOT.size)
         else:
-            _SLOT.pack_into(self._memory, offset, key, count - 1, last)
+            self._write(offset, count - 1, last)
 
     def total(self, name: str, within: float | None = None) -> int:
         """How many of a name there are, in all workers."""
@@ -104,21 +108,24 @@ class Tally:
         front = self._memory[:REGIONS]
         number = front.find(1)
         while number >= 0:
-            offset = self._find(_FRONT + number * _REGION, key, place)
+            start = _FRONT + number * _REGION + place
+            window = self._memory[start : start + _WINDOW]  # it may change at any time
+            at = _slot_of(key, window)
             number = front.find(1, number + 1)
-            if offset is not None:
-                _, count, last = _SLOT.unpack_from(self._memory, offset)
+            if at >= 0:
+                _, count, last = _SLOT.unpack_from(window, at)
                 if not _is_old(last, now, within):
                     total += count
         return total
 
     def _find(self, region: int, key: bytes, place: int) -> int | None:
         start = region + place
-        window = self._memory[start : start + _NEIGHBOURS * _SLOT.size]
-        at = window.find(key)
-        while at >= 0 and at % _SLOT.size:  # across two slots
-            at = window.find(key, at + 1)
+        at = _slot_of(key, self._memory[start : start + _WINDOW])
         return start + at if at >= 0 else None
+
+    def _write(self, offset: int, count: int, last: int) -> None:
+        # In one piece: `Struct.pack_into` fills with zeros first, and others would read these.
+        self._memory[offset + _KEY : offset + _SLOT.size] = _COUNT.pack(count, last)
 
     def _own(self, key: bytes, place: int) -> int:
         """Where this worker counts a name: where it stands, where nothing does, or the oldest."""
@@ -129,8 +136,8 @@ class Tally:
         free = self._find(self._region, _NOBODY, place)
         if free is not None:
             return free
-        offsets = range(start, start + _NEIGHBOURS * _SLOT.size, _SLOT.size)
-        return min(offsets, key=lambda offset: _SLOT.unpack_from(self._memory, offset)[2])
+        offsets = range(start, start + _WINDOW, _SLOT.size)
+        return min(offsets, key=lambda offset: _SLOT.unpack_from(self._memory, offset)[:0:-1])
 
 
 def shared_memory() -> int:
@@ -145,6 +152,14 @@ def _placed(name: str) -> tuple[bytes, int]:
     key = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=_KEY).digest()
     first = int.from_bytes(key[:4], "little") % (SLOTS - _NEIGHBOURS)
     return key, first * _SLOT.size
+
+
+def _slot_of(key: bytes, window: bytes) -> int:
+    """Where in some neighbouring slots a key stands; -1: nowhere."""
+    at = window.find(key)
+    while at >= 0 and at % _SLOT.size:  # across two slots
+        at = window.find(key, at + 1)
+    return at
 
 
 def _is_old(last: int, now: int, within: float | None) -> bool:
