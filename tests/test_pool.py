@@ -106,6 +106,25 @@ def test_work_counts_until_its_end_when_nobody_waits_for_it_any_more(
     asyncio.run(hold())
 
 
+def test_work_that_nobody_waits_for_any_more_is_not_begun(gate: threading.Event) -> None:
+    begun_in_vain: list[int] = []
+
+    async def hold() -> None:
+        pool = Pool(1)
+        first = asyncio.create_task(pool.run(passed, gate, "first"))
+        second = asyncio.create_task(pool.run(begun_in_vain.append, 2))
+        await begun(first)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        gate.set()
+        assert await pool.run(divmod, 7, 2) == (3, 1)  # behind it, in the same thread
+        pool.close()
+
+    asyncio.run(hold())
+    assert begun_in_vain == []
+
+
 def test_what_fails_when_nobody_waits_any_more_is_heard_of_nowhere(
     gate: threading.Event,
 ) -> None:

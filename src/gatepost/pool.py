@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
+from threading import Event
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -30,16 +31,21 @@ class Pool:
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """What a function returns, or raises, in a thread.  Raises PoolBusy.
 
-        When the caller gives up, work that has begun goes on to its end, and counts until then.
+        When the caller gives up, work that has begun goes on to its end, and counts until then;
+        what has not begun is not begun any more, but counts until its turn would have come.
         """
         if self._under_way >= self._most:
             raise PoolBusy(f"{self._under_way} pieces of work are under way or wait")
         loop = asyncio.get_running_loop()
         self._under_way += 1
         run = copy_context().run  # so that what it logs is known as the caller's
-        future = loop.run_in_executor(self._executor, run, function, *arguments)
+        given_up = Event()
+        future = loop.run_in_executor(self._executor, run, _unless, given_up, function, arguments)
         future.add_done_callback(self._count_off)
-        return await asyncio.shield(future)
+        try:
+            return await asyncio.shield(future)
+        finally:
+            given_up.set()
 
     def close(self) -> None:
         """Start no more work; what has begun goes on, and nobody waits for it."""
@@ -49,3 +55,8 @@ class Pool:
         self._under_way -= 1
         if not future.cancelled():
             future.exception()  # heard, also where nobody waits any more
+
+
+def _unless(given_up: Event, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
+    """What the function returns; nobody looks at it where the caller has given up."""
+    return cast(T, None) if given_up.is_set() else function(*arguments)

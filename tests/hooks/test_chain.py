@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ from gatepost import (
 )
 from gatepost.hooks.chain import BROKEN, Chain, Method, PluginFailure
 from gatepost.hooks.placement import Placement
+from gatepost.hooks.turn import THREADS, WAITING
 from gatepost.testing import a_recipient, a_session, a_transaction, run
 
 Parts = Sequence[tuple[Plugin, Placement]]
@@ -161,6 +163,36 @@ def test_a_plugin_may_block() -> None:
     assert asked(placed(Blocks())) == Deny("False")
 
 
+def test_only_so_many_hooks_may_block() -> None:
+    class Hangs(Plugin):
+        """Blocks until the test lets it go on."""
+
+        gate = threading.Event()
+
+        @blocking
+        def mail(self, transaction: Transaction, sender: Address) -> Answer:
+            assert self.gate.wait(30)
+            return NO
+
+    chain = Chain(placed(Hangs()))
+
+    async def ask() -> Verdict | Each | None:
+        transaction = a_transaction()
+        return await chain.ask("mail", transaction.session, transaction, transaction.sender)
+
+    async def ask_too_often() -> list[Verdict | Each | None]:
+        asking = [asyncio.create_task(ask()) for _ in range(THREADS + WAITING)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        try:
+            assert await ask() == BROKEN
+        finally:
+            Hangs.gate.set()
+        return await asyncio.gather(*asking)
+
+    assert set(run(ask_too_often())) == {NO}
+
+
 def test_a_waiting_hook_is_in_a_task_of_its_own() -> None:
     class Looks(Plugin):
         """Uses what works in tasks only."""
@@ -273,6 +305,22 @@ def test_a_hook_that_hangs_is_cancelled() -> None:
     hangs = Waits(NO, seconds=3600)
     assert asked(placed(hangs, timeout=0.5)) == BROKEN
     assert hangs.outcome == "cancelled"
+
+
+def test_a_hook_that_does_not_even_end_when_it_is_cancelled_is_left_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Stubborn(Plugin):
+        """Goes on whatever it is told, the first two times."""
+
+        async def mail(self, transaction: Transaction, sender: Address) -> Verdict | None:
+            for _ in range(2):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(3600)
+            return Accept()
+
+    assert asked(placed(Stubborn(), timeout=0.5)) == BROKEN
+    assert "it goes on although it was cancelled" in caplog.text
 
 
 def test_a_failure_of_a_rehearsing_plugin_is_only_reported() -> None:

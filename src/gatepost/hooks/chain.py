@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
@@ -27,6 +28,9 @@ Observe: TypeAlias = Callable[[str, str, Method], Method]
 #: What it means that a plugin raised an exception, took too long or answered nonsense: it never
 #: opens a door.
 BROKEN = Defer("Internal error", code=451, status="4.3.0")
+
+#: Seconds that a hook has to come to its end when its time is over, before it is left behind.
+FAREWELL = 1.0
 
 _VERDICTS = frozenset({Accept, Deny, Defer})
 _FOR_EACH = frozenset({"message", "queue"})
@@ -230,17 +234,26 @@ async def _settled(turn: Turn, answer: Any) -> Any:
     """
     if not isawaitable(answer):
         return answer
-    task = asyncio.get_running_loop().create_task(_within(turn.timeout, answer))
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(_within(turn.timeout, answer))
+    ended = loop.create_future()
+    task.add_done_callback(partial(_end, ended))
+    at_the_latest = loop.call_later(turn.timeout + FAREWELL, _end, ended)
     try:
-        return await task
-    except asyncio.CancelledError:
-        outer = asyncio.current_task()
-        if task.cancelled() and not (outer and outer.cancelling()):
-            # By the plugin itself: that must not take the connection along.
-            raise RuntimeError(f"{turn.name} cancelled itself") from None
-        raise
+        await ended
+        if not task.done():
+            raise TimeoutError(f"{turn.name} goes on although it was cancelled")
+        if task.cancelled():  # by the plugin itself: that must not take the connection along
+            raise RuntimeError(f"{turn.name} cancelled itself")
+        return task.result()
     finally:
+        at_the_latest.cancel()
         task.cancel()  # where the conversation was given up meanwhile
+
+
+def _end(ended: asyncio.Future[None], _: object = None) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 async def _within(seconds: float, answer: Awaitable[T]) -> T:

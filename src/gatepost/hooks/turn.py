@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,6 +11,7 @@ from gatepost.each import Each
 from gatepost.hooks.placement import Exemption, Placement
 from gatepost.notes import Note
 from gatepost.plugin import HOOKS, Plugin
+from gatepost.pool import Pool
 from gatepost.session import Session, Transaction
 from gatepost.trail import Mode
 from gatepost.verdict import Accept, Defer, Deny, Verdict
@@ -31,6 +30,11 @@ _MOMENTS = tuple(HOOKS)
 #: minutes to take a message (RFC 5321, 4.5.3.2.6), and to give up early makes second copies.
 _TIMEOUTS = {"queue": 600.0}
 _TIMEOUT = 30.0
+
+#: Hooks that block at a time, and that wait until they may.  One that never comes back keeps its
+#: thread, and must not keep everything that was to come after it.
+THREADS, WAITING = 16, 1000
+_POOL = Pool(THREADS, waiting=WAITING)
 
 
 @dataclass(slots=True)
@@ -129,7 +133,5 @@ def _is_before_pronouncing(hook: str, placement: Placement) -> bool:
     )
 
 
-def _in_thread(method: Callable[..., Any], *arguments: object) -> asyncio.Future[Any]:
-    # A thread of a pool knows nothing of its caller's context, and with that of the session.
-    run = copy_context().run
-    return asyncio.get_running_loop().run_in_executor(None, run, method, *arguments)
+def _in_thread(method: Callable[..., Any], *arguments: object) -> Awaitable[Any]:
+    return _POOL.run(method, *arguments)
