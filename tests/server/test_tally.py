@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import count, islice
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +25,8 @@ from gatepost.server.tally import REGIONS, SLOTS, Tally, _slot_of, shared_memory
 
 #: Octets of a slot, and of the hash that it begins with.
 SLOT, KEY = 24, 16
+#: Slots that a name may take.
+NEIGHBOURS = 16
 
 
 @dataclass
@@ -303,3 +307,24 @@ def test_nobody_ever_reads_half_of_what_another_writes(descriptor: int) -> None:
             while time.monotonic() < deadline:
                 seen.update(ours.total("connections") for _ in range(1000))
         assert seen <= {BASE, BASE + 1}
+
+
+# -- Names that somebody chooses ------------------------------------------------------------------
+
+
+def test_nobody_can_crowd_out_a_count_by_names_that_he_chooses(memory: mmap.mmap) -> None:
+    tally = Tally(memory)
+    tally.enter()
+    for _ in range(5):
+        tally.raise_("connections")
+    names = (f"2001:db8:{high:x}:{low:x}::/64" for high in count() for low in range(65_536))
+    neighbours = (name for name in names if place(name) == place("connections"))
+    for name in islice(neighbours, NEIGHBOURS):
+        tally.raise_(name)
+    assert tally.total("connections") == 5
+
+
+def place(name: str) -> int:
+    """Where a name would stand if there were no secret."""
+    key = blake2b(name.encode(), digest_size=KEY).digest()
+    return int.from_bytes(key[:4], "little") % (SLOTS - NEIGHBOURS)

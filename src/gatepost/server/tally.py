@@ -20,8 +20,10 @@ REGIONS = 128
 _SLOT = Struct("<16sII")  # a name's hash, the count, and when it was last raised
 _COUNT = Struct("<II")
 _REGION = SLOTS * _SLOT.size
-#: At the front an octet for each region says whether it is in use.
+#: At the front an octet for each region says whether it is in use, and behind them stands a secret:
+#: whoever could reckon where names stand could crowd out the count of all connections, or his own.
 _FRONT = 4096
+_SECRET = slice(REGIONS, REGIONS + 16)
 #: Neighbouring slots among which a name may stand.
 _NEIGHBOURS = 16
 _KEY = 16
@@ -40,7 +42,7 @@ class Tally:
     his own.
     """
 
-    __slots__ = ("_clock", "_memory", "_number", "_region")
+    __slots__ = ("_clock", "_memory", "_number", "_region", "_secret")
 
     def __init__(
         self,
@@ -52,12 +54,15 @@ class Tally:
         self._memory = memory
         self._number = region
         self._region = _FRONT + region * _REGION
+        self._secret = memory[_SECRET]
         self._clock = clock
 
     @classmethod
     def private(cls, *, clock: Callable[[], float] = time.monotonic) -> Tally:
         """Counts of this process alone."""
-        tally = cls(mmap.mmap(-1, _FRONT + _REGION), clock=clock)
+        memory = mmap.mmap(-1, _FRONT + _REGION)
+        memory[_SECRET] = os.urandom(16)
+        tally = cls(memory, clock=clock)
         tally.enter()
         return tally
 
@@ -75,7 +80,7 @@ class Tally:
 
         With `within`, what was not raised for so many seconds has been forgotten.
         """
-        key, place = _placed(name)
+        key, place = self._placed(name)
         now = int(self._clock())
         offset = self._own(key, place)
         found, count, last = _SLOT.unpack_from(self._memory, offset)
@@ -88,7 +93,7 @@ class Tally:
 
     def lower(self, name: str) -> None:
         """Count one less of a name that this worker has raised."""
-        key, place = _placed(name)
+        key, place = self._placed(name)
         offset = self._find(self._region, key, place)
         if offset is None:
             return
@@ -100,8 +105,15 @@ class Tally:
 
     def total(self, name: str, within: float | None = None) -> int:
         """How many of a name there are, in all workers."""
-        key, place = _placed(name)
+        key, place = self._placed(name)
         return self._total(key, place, int(self._clock()), within)
+
+    def _placed(self, name: str) -> tuple[bytes, int]:
+        """A name's hash, and the first octet in a region where it may stand."""
+        octets = name.encode("utf-8", "surrogateescape")
+        key = blake2b(octets, digest_size=_KEY, key=self._secret).digest()
+        first = int.from_bytes(key[:4], "little") % (SLOTS - _NEIGHBOURS)
+        return key, first * _SLOT.size
 
     def _total(self, key: bytes, place: int, now: int, within: float | None) -> int:
         total = 0
@@ -144,14 +156,8 @@ def shared_memory() -> int:
     """A file descriptor of memory for `REGIONS` workers, to be inherited; nothing is in use."""
     descriptor = os.memfd_create("gatepost-tally", 0)
     os.ftruncate(descriptor, _FRONT + REGIONS * _REGION)
+    os.pwrite(descriptor, os.urandom(16), _SECRET.start)
     return descriptor
-
-
-def _placed(name: str) -> tuple[bytes, int]:
-    """A name's hash, and the first octet in a region where it may stand."""
-    key = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=_KEY).digest()
-    first = int.from_bytes(key[:4], "little") % (SLOTS - _NEIGHBOURS)
-    return key, first * _SLOT.size
 
 
 def _slot_of(key: bytes, window: bytes) -> int:
