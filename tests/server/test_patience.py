@@ -6,7 +6,19 @@ import pytest
 
 from gatepost import Accept, Answer, AnswerForEach, Plugin, Recipient, Transaction
 from gatepost.limits import Limits
-from gatepost.protocol.events import Ehlo, EndOfData, Event, Malformed, Noop, Quit, Rset, Vrfy
+from gatepost.protocol.events import (
+    Auth,
+    AuthResponse,
+    Ehlo,
+    EndOfData,
+    Event,
+    Malformed,
+    Noop,
+    Quit,
+    Rset,
+    StartTls,
+    Vrfy,
+)
 from gatepost.reply import Reply
 from gatepost.server.patience import TOO_MANY_ERRORS, TOO_MANY_IDLE, Patience
 from gatepost.testing import LMTP, MX, a_session, converse, run
@@ -35,6 +47,18 @@ def test_one_idle_command_too_many(event: Event) -> None:
     limits = Limits(idle_commands=2)
     exchange = (event, YES)
     assert judged(exchange, exchange, exchange, limits=limits) == [YES, YES, TOO_MANY_IDLE]
+
+
+@pytest.mark.parametrize("event", [Auth("PLAIN"), AuthResponse("*"), StartTls()])
+def test_what_is_put_off_may_be_tried_again_only_so_often(event: Event) -> None:
+    limits = Limits(idle_commands=2)
+    put_off = (event, LATER)
+    assert judged(put_off, (event, YES), put_off, put_off, limits=limits) == [
+        LATER,
+        YES,
+        LATER,
+        TOO_MANY_IDLE,
+    ]
 
 
 def test_goodbye_is_not_idle() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gatepost.limits import Limits
 from gatepost.protocol.events import (
+    Auth,
+    AuthResponse,
     Ehlo,
     EndOfData,
     Event,
@@ -14,6 +16,7 @@ from gatepost.protocol.events import (
     Noop,
     Rset,
     Spoiled,
+    StartTls,
     Vrfy,
 )
 from gatepost.reply import Reply
@@ -22,6 +25,9 @@ from gatepost.trail import LIMITS, Result
 
 #: Commands that bring no message nearer.
 _IDLE: frozenset[type[Event]] = frozenset({Ehlo, Helo, Lhlo, Noop, Rset, Vrfy, Expn, Help})
+#: Commands that do so when they are refused.  To be put off is no error, but to try again and again
+#: makes work: passwords are checked.
+_IDLE_IF_REFUSED: frozenset[type[Event]] = frozenset({Auth, AuthResponse, StartTls})
 
 #: The limits that one message runs into; the others concern the session.
 _OF_MESSAGE = frozenset(
@@ -59,7 +65,7 @@ class Patience:
             return self.note(reply) if reply.limit else reply
         if reply.limit:
             self.note(reply)
-        if kind in _IDLE:
+        if kind in _IDLE or (reply.code >= 400 and kind in _IDLE_IF_REFUSED):
             self._idle += 1
             if self._idle > self._limits.idle_commands:
                 return self.note(TOO_MANY_IDLE)
