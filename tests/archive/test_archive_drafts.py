@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+
 from gatepost import Accept, Address, Decision, Deny, Result
 from gatepost.archive.drafts import ENTRIES, RECIPIENTS, EndedMessage, Facts, MessageUnderWay
 from gatepost.archive.records import Record
 from gatepost.session import Session
 from gatepost.testing.samples import a_session
+from gatepost.tls import Tls
 
 
 class Told:
@@ -57,6 +60,23 @@ def test_each_decision_is_about_the_recipient_before_it() -> None:
     ]
     assert record.decisions[0].hook == "connect"
     assert record.decisions[0].recipient is None
+
+
+def test_the_connection_is_not_kept_until_the_record_is_written() -> None:
+    class Connection:
+        """Stands for OpenSSL's part of it."""
+
+        def binding(self, name: str) -> None:
+            """Has none."""
+
+    connection = Connection()
+    is_there = weakref.ref(connection)
+    session = a_session()
+    session.tls = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", binding=connection.binding)
+    facts = Facts.of(session, "")
+    del connection, session
+    assert is_there() is None
+    assert facts.tls == "TLSv1.3 TLS_AES_256_GCM_SHA384"
 
 
 def test_results_in_between_change_nothing() -> None:

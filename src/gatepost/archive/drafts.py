@@ -12,7 +12,6 @@ from gatepost.address import Address
 from gatepost.archive.records import Record, kept, recorded_decision, recorded_result
 from gatepost.reply import Reply
 from gatepost.session import Session
-from gatepost.tls import Tls
 from gatepost.trail import Decision, Result
 
 #: Recipients of one message that are kept with what was decided about them.
@@ -33,7 +32,7 @@ class Facts(NamedTuple):
     client_name: str
     verb: str
     hello: str
-    tls: Tls | None
+    tls: str  #: not the `Tls` itself, which keeps 30 KB of OpenSSL's for its bindings
     user: str
     mechanism: str
     relaying: bool
@@ -50,7 +49,7 @@ class Facts(NamedTuple):
             session.client_name,
             session.verb,
             session.hello or name,
-            session.tls,
+            str(session.tls) if session.tls else "",
             session.user,
             session.mechanism,
             session.relaying,
@@ -171,7 +170,7 @@ def _told(facts: Facts) -> dict[str, Any]:
         "client_name": kept(facts.client_name),
         "verb": facts.verb,
         "hello": kept(facts.hello),
-        "tls": str(facts.tls) if facts.tls else "",
+        "tls": facts.tls,
         "user": kept(facts.user),
         "mechanism": facts.mechanism,
         "relaying": facts.relaying,
