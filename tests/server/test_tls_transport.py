@@ -6,38 +6,136 @@ import asyncio
 import gc
 import ssl
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+import trustme
 
 from gatepost.server.tls_channel import TlsChannel
 from gatepost.server.tls_transport import TlsTransport
+from gatepost.server.waiting_room import MOST, WaitingRoom
 from gatepost.tls import Tls
 
 
 class Below(asyncio.Transport):
-    """A transport to a client who is about to go."""
+    """A transport to a client."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.paused = self.closed = False
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         pass
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Above(asyncio.Protocol):
     """Keeps what is below it, as a connection does."""
 
-    def __init__(self) -> None:
-        channel = TlsChannel(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-        self.transport = TlsTransport(Below(), self, channel, session_id="k2x")
+    def __init__(self, context: ssl.SSLContext, room: WaitingRoom) -> None:
+        self.below = Below()
+        channel = TlsChannel(context)
+        self.transport = TlsTransport(self.below, self, channel, room, session_id="k2x")
+        self.told: list[str] = []
 
     def secured(self, tls: Tls) -> None:
-        raise AssertionError("nobody shakes hands here")
+        self.told.append("secured")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.told.append("lost")
 
 
-def test_who_is_gone_takes_no_room_until_the_garbage_collector_comes() -> None:
+@dataclass
+class Loop:
+    """An event loop whose turns the test takes."""
+
+    due: list[Callable[[], None]] = field(default_factory=list)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self.due.append(callback)
+
+    def turn(self) -> None:
+        due, self.due = self.due, []
+        for callback in due:
+            callback()
+
+
+@pytest.fixture(scope="module")
+def context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("mx.example").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def hello() -> bytes:
+    """What a client says first."""
+    outgoing = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(
+        ssl.MemoryBIO(), outgoing, server_hostname="mx.example"
+    )
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def test_who_is_gone_takes_no_room_until_the_garbage_collector_comes(
+    context: ssl.SSLContext,
+) -> None:
     gc.collect()
     gc.disable()
     try:
-        above = Above()
+        above = Above(context, WaitingRoom())
         is_there = weakref.ref(above)
         above.transport.connection_lost(None)
         del above
         assert is_there() is None
     finally:
         gc.enable()
+
+
+def test_only_a_few_handshakes_go_on_at_a_time(context: ssl.SSLContext, hello: bytes) -> None:
+    loop = Loop()
+    room = WaitingRoom(loop.soon)
+    clients = [Above(context, room) for _ in range(MOST + 1)]
+    for client in clients:
+        client.transport.data_received(hello)
+    assert not any(client.below.written for client in clients)
+    assert all(client.below.paused for client in clients)
+    loop.turn()
+    assert [bool(client.below.written) for client in clients] == [True] * MOST + [False]
+    assert [client.below.paused for client in clients] == [False] * MOST + [True]
+    loop.turn()
+    assert clients[-1].below.written
+
+
+def test_whoever_goes_while_he_waits_is_not_waited_for(
+    context: ssl.SSLContext, hello: bytes
+) -> None:
+    loop = Loop()
+    gone, cut_off = (Above(context, WaitingRoom(loop.soon)) for _ in range(2))
+    for client in (gone, cut_off):
+        client.transport.data_received(hello)
+    gone.transport.connection_lost(None)
+    cut_off.below.close()
+    loop.turn()
+    assert (gone.told, gone.below.written) == (["lost"], b"")
+    assert (cut_off.told, cut_off.below.written) == ([], b"")
+    assert gone.below.paused, "there is nothing more to be read"
+    assert cut_off.below.paused

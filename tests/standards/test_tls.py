@@ -34,6 +34,7 @@ from gatepost.server.connections import Connections
 from gatepost.server.conversation import Conversation
 from gatepost.server.outbox import Outbox
 from gatepost.server.tls_channel import TlsChannel
+from gatepost.server.waiting_room import WaitingRoom
 from gatepost.site import Site
 from gatepost.testing import MX
 
@@ -96,6 +97,9 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def pause_reading(self) -> None:
+        pass
+
     def resume_reading(self) -> None:
         pass
 
@@ -125,7 +129,8 @@ class Server:
     now: float = 0.0
 
     def __post_init__(self) -> None:
-        self.connections = Connections(self.limits, Outbox(lambda empty: empty()))
+        outbox, room = Outbox(lambda empty: empty()), WaitingRoom(lambda let_in: let_in())
+        self.connections = Connections(self.limits, outbox, waiting_room=room)
 
     def converse(self, session: Session) -> Conversation:
         chain = Chain([(self.plugin, Placement("keeps"))])

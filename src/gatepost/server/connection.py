@@ -263,8 +263,9 @@ class Connection(asyncio.Protocol):
         """What comes from here on is a TLS handshake, and what is in it."""
         self._securing = True
         self._stay.await_until(self._clock() + self._limits.handshake_timeout)
-        identifier, channel = self._conversation.session.id, self._host.new_channel()
-        self._transport = TlsTransport(self._transport, self, channel, session_id=identifier)
+        room, name = self._connections.waiting_room, self._conversation.session.id
+        channel = self._host.new_channel()
+        self._transport = TlsTransport(self._transport, self, channel, room, session_id=name)
         self._transport.resume_reading()
 
     def _leave(self) -> None:

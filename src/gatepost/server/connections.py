@@ -56,13 +56,14 @@ class Connections:
         outbox: Outbox | None = None,
         tally: Tally | None = None,
         *,
+        waiting_room: WaitingRoom | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.taken = 0  #: connections that were let in so far
         self.tally = tally or Tally.private()  #: what is counted with other processes
         self._clock = clock
         self.outbox = outbox or Outbox()  #: through which their replies go
-        self.waiting_room = WaitingRoom()  #: for those that have had their share
+        self.waiting_room = waiting_room or WaitingRoom()  #: for those that have had their share
         self.admits = True  #: whether anybody is let in at all
         self._limits = limits
         self._open: dict[Timed, str] = {}

@@ -7,6 +7,7 @@ import logging
 from typing import Protocol
 
 from gatepost.server.tls_channel import TlsChannel, TlsFailure
+from gatepost.server.waiting_room import WaitingRoom
 from gatepost.tls import Tls
 
 log = logging.getLogger(__name__)
@@ -39,16 +40,26 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     Not the event loop's own TLS: that would need a task for each handshake, reads ahead in clear
     what stands behind STARTTLS, and cannot close in one direction.
+
+    Each step of a handshake waits its turn in the room for that.
     """
 
     def __init__(
-        self, below: asyncio.Transport, above: Upper, channel: TlsChannel, *, session_id: str
+        self,
+        below: asyncio.Transport,
+        above: Upper,
+        channel: TlsChannel,
+        waiting_room: WaitingRoom,
+        *,
+        session_id: str,
     ) -> None:
         super().__init__()
         self._session_id = session_id
         self._below = below
         self._above = above
         self._channel = channel
+        self._waiting_room = waiting_room
+        self._waiting = b""  #: octets of the handshake that wait; no more are read meanwhile
         self._is_shut = False  #: nothing is heard any more
         below.set_protocol(self)
 
@@ -56,6 +67,21 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Octets have come over the wire."""
+        if self._channel.ready:
+            self._take(data)
+        else:
+            self._waiting += data
+            self._below.pause_reading()
+            self._waiting_room.add(self)
+
+    def next_share(self) -> None:
+        """Go on with the handshake: others have had their turn."""
+        octets, self._waiting = self._waiting, b""
+        if not (self._is_shut or self._below.is_closing()):
+            self._below.resume_reading()
+            self._take(octets)
+
+    def _take(self, data: bytes) -> None:
         if self._is_shut:
             return
         channel = self._channel
@@ -90,6 +116,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
         above = self._above
+        self._is_shut = True
         del self._above  # or each would keep the other until the garbage collector comes
         above.connection_lost(error)
 

@@ -27,7 +27,8 @@ class WaitingRoom:
     """Lets a few of those who wait go on in each turn of the event loop, first come first served.
 
     Whoever asks for little at a time is never here, and is answered at once.  So a thousand clients
-    that ask without end, or send as fast as they can, hold each other up and nobody else.
+    that ask without end, send as fast as they can or begin TLS, which takes a millisecond of a
+    processor each time, hold each other up and nobody else.
     """
 
     __slots__ = ("_soon", "_waiting")
@@ -38,9 +39,10 @@ class WaitingRoom:
 
     def add(self, connection: Waiting) -> None:
         """Let a connection wait behind the others, if it does not wait already."""
-        if not self._waiting:
-            self._soon(self._let_some_go_on)
+        is_first = not self._waiting
         self._waiting.setdefault(connection)
+        if is_first:
+            self._soon(self._let_some_go_on)
 
     def _let_some_go_on(self) -> None:
         number = min(MOST, len(self._waiting))
