@@ -27,11 +27,12 @@ from gatepost.config import Listen
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
 from gatepost.limits import Limits
-from gatepost.server.connection import AHEAD, GOODBYE, SHARE, Connection
+from gatepost.server.connection import AHEAD, GOODBYE, Connection
 from gatepost.server.connections import Connections
 from gatepost.server.conversation import BATCH, Conversation
 from gatepost.server.outbox import Outbox
 from gatepost.server.tls_channel import TlsChannel
+from gatepost.server.waiting_room import SHARE
 from gatepost.testing import MX
 
 HELLO = b"EHLO client.example\r\n"

@@ -7,6 +7,7 @@ import gc
 import ssl
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,7 +15,7 @@ import trustme
 
 from gatepost.server.tls_channel import TlsChannel
 from gatepost.server.tls_transport import TlsTransport
-from gatepost.server.waiting_room import MOST, WaitingRoom
+from gatepost.server.waiting_room import MOST, SHARE, WaitingRoom
 from gatepost.tls import Tls
 
 
@@ -31,6 +32,10 @@ class Below(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
+
+    def take(self) -> bytes:
+        written, self.written = self.written, b""
+        return written
 
     def pause_reading(self) -> None:
         self.paused = True
@@ -53,6 +58,10 @@ class Above(asyncio.Protocol):
         channel = TlsChannel(context)
         self.transport = TlsTransport(self.below, self, channel, room, session_id="k2x")
         self.told: list[str] = []
+        self.heard = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
 
     def secured(self, tls: Tls) -> None:
         self.told.append("secured")
@@ -83,16 +92,32 @@ def context() -> ssl.SSLContext:
     return context
 
 
+class Client:
+    """A client's side of TLS."""
+
+    def __init__(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing)
+
+    def shake_hands(self, server: Above, loop: Loop) -> None:
+        """Carry the handshake through."""
+        while server.told != ["secured"]:
+            with suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+            server.transport.data_received(self.outgoing.read())
+            loop.turn()
+            self.incoming.write(server.below.take())
+
+
 @pytest.fixture(scope="module")
 def hello() -> bytes:
     """What a client says first."""
-    outgoing = ssl.MemoryBIO()
-    client = ssl.create_default_context().wrap_bio(
-        ssl.MemoryBIO(), outgoing, server_hostname="mx.example"
-    )
+    client = Client()
     with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return outgoing.read()
+        client.tls.do_handshake()
+    return client.outgoing.read()
 
 
 def test_who_is_gone_takes_no_room_until_the_garbage_collector_comes(
@@ -139,3 +164,27 @@ def test_whoever_goes_while_he_waits_is_not_waited_for(
     assert (cut_off.told, cut_off.below.written) == ([], b"")
     assert gone.below.paused, "there is nothing more to be read"
     assert cut_off.below.paused
+
+
+def test_what_comes_in_large_pieces_waits_its_turn_and_in_its_order(
+    context: ssl.SSLContext,
+) -> None:
+    loop, client = Loop(), Client()
+    server = Above(context, WaitingRoom(loop.soon))
+    client.shake_hands(server, loop)
+    client.tls.write(b"first, ")
+    server.transport.data_received(client.outgoing.read())
+    assert server.heard == b"first, "
+    while client.outgoing.pending < SHARE:
+        client.tls.write(b"x")
+    sent = client.outgoing.read()
+    server.transport.data_received(sent)
+    assert (server.heard, server.below.paused) == (b"first, ", True)
+    server.transport.resume_reading()
+    assert server.below.paused, "what is here comes first"
+    client.tls.write(b", last")
+    server.transport.data_received(client.outgoing.read())
+    assert server.heard == b"first, "
+    loop.turn()
+    assert server.heard.strip(b"x") == b"first, " + b"x" * server.heard.count(b"x") + b", last"
+    assert not server.below.paused

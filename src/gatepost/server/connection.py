@@ -16,15 +16,13 @@ from gatepost.server.host import Host
 from gatepost.server.origin import Origin, origin_of
 from gatepost.server.stay import Stay
 from gatepost.server.tls_transport import TlsTransport
+from gatepost.server.waiting_room import SHARE
 from gatepost.tls import Tls
 
 log = logging.getLogger(__name__)
 
 #: Octets that a client may send ahead while a hook waits; beyond them it is not read.
 AHEAD = 65_536
-#: Octets that a client may send at a time before others get a turn.  uvloop reads up to 8 MB from
-#: one socket without a look at the others, as long as its buffer of 256,000 octets is filled.
-SHARE = 131_072
 #: Seconds that a client has to take its last reply.
 GOODBYE = 10.0
 

@@ -9,7 +9,10 @@ from typing import Protocol
 
 #: How many go on between two looks at who else has come or spoken.  uvloop takes in one client at
 #: each look, so that it must come soon.
-MOST = 4
+MOST = 2
+#: Octets that come at a time after which others have their turn.  uvloop reads up to 8 MB from one
+#: socket without a look at the others, as long as its buffer of 256,000 octets is filled.
+SHARE = 131_072
 
 
 class Waiting(Protocol):
