@@ -267,12 +267,14 @@ def test_something_may_stand_around_every_method() -> None:
 BROKEN_PLUGINS: list[Plugin] = [
     Says(KeyError("what")),
     Says(TimeoutError()),
+    Says(SystemExit(1)),
     Says("550 No"),
     Says(550),
     Says(True),
     Says(Deny),
     Says(Each({})),  # there is only one to answer for
     Waits(ValueError("what")),
+    Waits(SystemExit(1)),
     Waits("no"),
     Waits(asyncio.CancelledError()),
     Waits(seconds=31),

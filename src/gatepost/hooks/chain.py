@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import partial
-from inspect import isawaitable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
@@ -13,6 +10,7 @@ from gatepost.address import Address
 from gatepost.each import Each
 from gatepost.hooks.failures import log_failure
 from gatepost.hooks.placement import Placement
+from gatepost.hooks.settling import settled
 from gatepost.hooks.turn import Turn, hold, turns_of
 from gatepost.plugin import HOOKS, Plugin
 from gatepost.session import Recipient, Session, Transaction
@@ -29,9 +27,8 @@ Observe: TypeAlias = Callable[[str, str, Method], Method]
 #: opens a door.
 BROKEN = Defer("Internal error", code=451, status="4.3.0")
 
-#: Seconds that a hook has to come to its end when its time is over, before it is left behind.
-FAREWELL = 1.0
-
+#: Whatever a plugin raises, also where it would end the whole program.
+_FAILURES = (Exception, SystemExit)
 _VERDICTS = frozenset({Accept, Deny, Defer})
 _FOR_EACH = frozenset({"message", "queue"})
 #: Where among a rewriting hook's arguments the value stands that is passed on.
@@ -110,10 +107,10 @@ class Chain:
                 if answer is None:
                     continue
                 if type(answer) not in _VERDICTS:
-                    answer = _checked(hook, await _settled(turn, answer))
+                    answer = _checked(hook, await settled(turn, answer))
                     if answer is None:
                         continue
-            except Exception as error:
+            except _FAILURES as error:
                 if not _still_counts(turn, hook, error, arguments):
                     continue
                 answer = BROKEN
@@ -138,8 +135,8 @@ class Chain:
             try:
                 heard = turn.method(*arguments)
                 if heard is not None:
-                    await _settled(turn, heard)
-            except Exception as error:
+                    await settled(turn, heard)
+            except _FAILURES as error:
                 log_failure(turn.name, hook, error)
 
     async def pass_on(self, hook: str, *arguments: Any) -> Any:
@@ -154,11 +151,11 @@ class Chain:
             try:
                 value = turn.method(*passed)
                 if type(value) is not kind:
-                    value = _of_kind(kind, await _settled(turn, value))
+                    value = _of_kind(kind, await settled(turn, value))
                 if kind is tuple:  # of EHLO lines, or of mechanisms
                     _check_all(str, value)
                 passed[position] = value
-            except Exception as error:
+            except _FAILURES as error:
                 if _still_counts(turn, hook, error, passed):
                     raise PluginFailure(f"{turn.name} failed on {hook}") from error
         return passed[position]
@@ -172,10 +169,10 @@ class Chain:
             try:
                 given = turn.method(*arguments)
                 if given is not None and type(given) not in kind:
-                    given = await _settled(turn, given)
+                    given = await settled(turn, given)
                 if given is not None:
                     return _one_of(kind, given)
-            except Exception as error:
+            except _FAILURES as error:
                 if _still_counts(turn, hook, error):
                     raise PluginFailure(f"{turn.name} failed on {hook}") from error
         return None
@@ -202,9 +199,9 @@ class Chain:
                 for one in recipients:
                     route = turn.method(transaction, one)
                     if type(route) is not tuple:
-                        route = _of_kind(tuple, await _settled(turn, route))
+                        route = _of_kind(tuple, await settled(turn, route))
                     routed += _check_all(Recipient, route)
-            except Exception as error:
+            except _FAILURES as error:
                 if _still_counts(turn, "route", error):
                     raise PluginFailure(f"{turn.name} failed on route") from error
             else:
@@ -220,45 +217,10 @@ class Chain:
             try:
                 heard = turn.method(site)
                 if heard is not None:
-                    await _settled(turn, heard)
+                    await settled(turn, heard)
             except Exception as error:
                 error.add_note(f"{turn.name} failed on startup")
                 raise
-
-
-async def _settled(turn: Turn, answer: Any) -> Any:
-    """What comes of an answer that takes time, within the plugin's time-out.
-
-    A conversation runs outside a task, so that one that never waits costs none; a hook that does
-    wait gets a task of its own, as asyncio and many libraries need one to work.
-    """
-    if not isawaitable(answer):
-        return answer
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(_within(turn.timeout, answer))
-    ended = loop.create_future()
-    task.add_done_callback(partial(_end, ended))
-    at_the_latest = loop.call_later(turn.timeout + FAREWELL, _end, ended)
-    try:
-        await ended
-        if not task.done():
-            raise TimeoutError(f"{turn.name} goes on although it was cancelled")
-        if task.cancelled():  # by the plugin itself: that must not take the connection along
-            raise RuntimeError(f"{turn.name} cancelled itself")
-        return task.result()
-    finally:
-        at_the_latest.cancel()
-        task.cancel()  # where the conversation was given up meanwhile
-
-
-def _end(ended: asyncio.Future[None], _: object = None) -> None:
-    if not ended.done():
-        ended.set_result(None)
-
-
-async def _within(seconds: float, answer: Awaitable[T]) -> T:
-    async with asyncio.timeout(seconds):
-        return await answer
 
 
 def _checked(hook: str, answer: Any) -> Verdict | Each | None:
@@ -291,7 +253,7 @@ def _check_all(kind: type, values: Any) -> Any:
 
 
 def _still_counts(
-    turn: Turn, hook: str, error: Exception, arguments: Sequence[object] = ()
+    turn: Turn, hook: str, error: BaseException, arguments: Sequence[object] = ()
 ) -> bool:
     """Log a failure of a plugin; whether it is held against the client."""
     log_failure(turn.name, hook, error, arguments)

@@ -20,7 +20,9 @@ class Withheld(Exception):
     """Stands in the log for an exception whose words may hold a secret."""
 
 
-def log_failure(plugin: str, hook: str, error: Exception, arguments: Sequence[object] = ()) -> None:
+def log_failure(
+    plugin: str, hook: str, error: BaseException, arguments: Sequence[object] = ()
+) -> None:
     """Log what a plugin has raised on a hook that was called with these arguments.
 
     Where a password or token is among these, and in the words of the exception or of what it came
@@ -32,7 +34,7 @@ def log_failure(plugin: str, hook: str, error: Exception, arguments: Sequence[ob
     log.error("%s failed on %s", plugin, hook, exc_info=error)
 
 
-def _may_be_told(error: Exception, arguments: Sequence[object]) -> bool:
+def _may_be_told(error: BaseException, arguments: Sequence[object]) -> bool:
     try:
         secrets = frozenset(_spellings(arguments))
         told = "\n".join(_words(error)) if secrets else ""
@@ -41,7 +43,7 @@ def _may_be_told(error: Exception, arguments: Sequence[object]) -> bool:
     return not any(secret in told for secret in secrets if secret)
 
 
-def _words(error: Exception) -> Iterator[str]:
+def _words(error: BaseException) -> Iterator[str]:
     """All that an exception says, and what it came from."""
     cause: BaseException | None = error
     for _ in range(_CAUSES):
