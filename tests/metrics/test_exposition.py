@@ -180,6 +180,29 @@ def test_whatever_a_label_holds_comes_out_again(
         assert counts[-1] == sum(shown(name) == plugin for name, _ in measured)
 
 
+@given(st.lists(st.tuples(NASTY, NASTY)))
+def test_the_parser_of_prometheus_reads_the_same(labels: list[tuple[str, str]]) -> None:
+    parser = pytest.importorskip("prometheus_client.parser", reason="a development dependency")
+    figures = Figures()
+    for pair in labels:
+        figures[MESSAGES].add(*pair)
+        figures[HOOK_SECONDS].observer(*pair)(0.25)
+    text = exposition(figures.snapshot())
+    read = list(parser.text_string_to_metric_families(text))
+    # It takes the suffix off the names of counters.
+    assert [(one.name, one.type, one.documentation) for one in read] == [
+        (figure.name.removesuffix("_total"), figure.kind, figure.help) for figure in TABLE
+    ]
+    samples = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for one in read
+        for sample in one.samples
+    }
+    assert samples == {
+        key: value for family in parse(text).values() for key, value in family.samples.items()
+    }
+
+
 def test_the_figures_of_all_that_are_gone_are_a_sound_text() -> None:
     families = parse(exposition(merged([])))
     assert not any(family.samples for family in families.values())
