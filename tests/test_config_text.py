@@ -8,7 +8,6 @@ from textwrap import dedent
 import pytest
 
 from gatepost.config import Config, ConfigError, Listen, config_text, parse_config
-from gatepost.config.log import LogSettings
 from gatepost.config.reader import state_directory
 
 LISTEN = '[[listen]]\naddress = "127.0.0.1:2525"\n'
@@ -165,26 +164,3 @@ def test_commands_look_where_the_server_is(
     monkeypatch.setenv("WHERE", "run")
     path.write_text(text + LISTEN)
     assert state_directory(path) == parse_config(path.read_text(), path=path).state
-
-
-# -- The file of the log --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("target", "file"),
-    [
-        ("stderr", None),
-        ("syslog", None),
-        ("journald", None),
-        ("logging.handlers:MemoryHandler", None),
-        ("/var/log/gatepost.log", Path("/var/log/gatepost.log")),
-    ],
-)
-def test_the_file_of_the_log(target: str, file: Path | None) -> None:
-    assert LogSettings(target).file == file
-
-
-def test_a_file_of_the_log_beside_the_configuration(path: Path) -> None:
-    config = parse_config(f'{LISTEN}[log]\ntarget = "./log"\n', path=path)
-    assert config.log.file == path.parent / "log"
-    assert parse_config(LISTEN, path=path).log.file is None

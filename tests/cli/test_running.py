@@ -19,6 +19,7 @@ COMMANDS = ["reload", "status", "stop"]
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_server_runs(command: str, gatepost: Gatepost, tmp_path: Path) -> None:
+    (tmp_path / "gatepost.toml").write_text("unknown = 1\n")  # that it is unsound is no matter here
     result = gatepost(command)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"no server runs that keeps its state in {tmp_path}/state\n"

@@ -286,11 +286,13 @@ def test_root_binds_and_somebody_else_serves(
     if not python:
         pytest.skip("nobody else can run a Python with our packages")
     mail = everybodys / "mail"
-    mail.mkdir()
-    os.chown(mail, 65534, 65534)
+    logs = everybodys / "logs"
+    for directory in (mail, logs):
+        directory.mkdir()
+        os.chown(directory, 65534, 65534)
     port = free_port()
     more = (
-        f'user = "nobody"\n[log]\ntarget = "./gatepost.log"\n[trail]\n'
+        f'user = "nobody"\n[log]\ntarget = "logs/gatepost.log"\n[trail]\n'
         f'[metrics]\naddress = "127.0.0.1:{port}"\n[limits]'
     )
     command = [python, "-m", "gatepost"]
@@ -309,7 +311,7 @@ def test_root_binds_and_somebody_else_serves(
         assert "gatepost_workers" in page(port)
         change(server, "hostname", "hostnam")
         assert server.gatepost("reload").returncode == 1
-        server.eventually(lambda: "not reloaded" in (everybodys / "gatepost.log").read_text())
+        server.eventually(lambda: "not reloaded" in (logs / "gatepost.log").read_text())
     assert (everybodys / "state").stat().st_uid == 65534
     assert (everybodys / "state").stat().st_mode & 0o777 == 0o700
 

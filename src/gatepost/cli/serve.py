@@ -18,7 +18,7 @@ from gatepost.cli.open_files import allow_connections
 from gatepost.cli.signals import Ending, unless
 from gatepost.cli.welcome import welcome
 from gatepost.config import Config, ConfigError, config_text, parse_config
-from gatepost.log.set_up import CannotLog, log_to, set_up
+from gatepost.log.set_up import CannotLog, log_to
 from gatepost.processes.privileges import NoSuchAccount
 from gatepost.processes.supervisor import Supervisor
 from gatepost.processes.worker_process import WorkerFailed
@@ -51,11 +51,8 @@ def command(config_file: Path, quiet: bool) -> None:
     try:
         text = config_text(config_file)
         config = parse_config(text, path=config_file)
-        set_up(config.log, quiet=quiet)
     except ConfigError as error:
         complain(*error.complaints)
-    except CannotLog as error:
-        complain(str(error))
     allow_connections(config.limits.connections)
     asyncio.run(_serve(config_file, text, config, quiet=quiet))
 
@@ -70,6 +67,8 @@ async def _serve(path: Path, text: str, config: Config, *, quiet: bool) -> None:
         complain(_cannot_listen(error))
     except WorkerFailed as error:
         complain(*error.complaints)
+    except CannotLog as error:
+        complain(str(error))
     except (NoSuchAccount, OSError) as error:
         complain(f"the server cannot start: {error}")
     if not started:

@@ -61,11 +61,6 @@ class LogSettings:
                 "in a field of its own"
             )
 
-    @property
-    def file(self) -> Path | None:
-        """The file that is written to; None: there is none."""
-        return None if self.target in _NAMED or is_class(self.target) else Path(self.target)
-
 
 def is_class(target: str) -> bool:
     """Whether a target is the name of a class."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from inspect import isawaitable
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gatepost.config import SocketAddress
 from gatepost.metrics.exposition import CONTENT_TYPE
 from gatepost.server.listener import check_that_nobody_has
+from gatepost.server.socket_file import SocketFile
 
 #: Clients at a time, and those whom the kernel lets wait; who watches asks seldom, and is brief.
 MOST_CLIENTS = 20
@@ -56,15 +58,18 @@ class _Guarded(web.Server):
 class WatchSite:
     """The pages, where they can be fetched."""
 
-    def __init__(self, runner: web.ServerRunner, address: SocketAddress) -> None:
+    def __init__(
+        self, runner: web.ServerRunner, address: SocketAddress, file: SocketFile | None = None
+    ) -> None:
         self._runner = runner
+        self._file = file  #: of a Unix socket
         self.address = address  #: where it is, with the port that the system chose
 
     async def close(self) -> None:
         """Answer no more."""
         await self._runner.cleanup()
-        if self.address.path is not None:
-            self.address.path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.remove()
 
 
 async def start_site(
@@ -107,19 +112,20 @@ async def start_site(
 
 async def _opened(server: web.Server, where: SocketAddress) -> WatchSite:
     runner = web.ServerRunner(server, shutdown_timeout=FAREWELL)
-    await runner.setup()
-    try:
+    file: SocketFile | None = None
+    async with AsyncExitStack() as undoing:
+        await runner.setup()
+        undoing.push_async_callback(runner.cleanup)
         if where.path is not None:
             check_that_nobody_has(where.path)
             path = os.fspath(where.path)
             await web.UnixSite(runner, path, backlog=MOST_CLIENTS).start()
+            file = SocketFile(where.path)
         else:
             await web.TCPSite(runner, where.host, where.port, backlog=MOST_CLIENTS).start()
             where = where._replace(port=runner.addresses[0][1])
-    except OSError:
-        await runner.cleanup()
-        raise
-    return WatchSite(runner, where)
+        undoing.pop_all()
+    return WatchSite(runner, where, file)
 
 
 async def _answered(request: web.BaseRequest, pages: dict[str, Page]) -> web.Response:

@@ -69,13 +69,17 @@ class Supervisor:
     async def start(self) -> None:
         """Bind the sockets, give up privileges, and start the workers.
 
-        Raises CannotListen, NoSuchAccount, OSError and WorkerFailed; nothing is left then.
+        Raises CannotListen, CannotLog, NoSuchAccount, OSError and WorkerFailed; nothing is left
+        then.
         """
         config = self.config
         try:
             async with self._switching:  # whoever asks for a reload meanwhile waits
                 self._sockets.bind(config.listen)
-                self._give_up_privileges(config)
+                config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+                give_to(config.state, config.user, config.group)
+                become(config.user, config.group)
+                set_up(config.log, quiet=self._quiet)  # root would follow a link in its place
                 await self._control.open()
                 await self._put_to_work(config, self._text)
         except BaseException:
@@ -174,7 +178,7 @@ class Supervisor:
         new = self._new_generation(config, text)
         async with self._pages.moving(config.metrics.address):
             await new.start()
-        self._take_on(config, new)
+            self._take_on(config, new)
 
     def _take_on(self, config: Config, new: Generation) -> None:
         former, old = self.config, self._generation
@@ -188,12 +192,6 @@ class Supervisor:
     async def _retire(self, old: Generation, config: Config) -> None:
         await old.retire(config.drain, grace=config.grace)
         del self._retiring[old]
-
-    def _give_up_privileges(self, config: Config) -> None:
-        config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in filter(None, (config.state, config.log.file)):
-            give_to(path, config.user, config.group)
-        become(config.user, config.group)
 
     async def _close(self) -> None:
         if self._showing_life is not None:

@@ -68,10 +68,12 @@ async def _work(orders: Orders, text: str, path: Path) -> int:
 
 
 def _gate(config: Config, orders: Orders, figures: Figures) -> Gate:
+    memory = mmap.mmap(orders.tally, 0)
+    os.close(orders.tally)  # the memory has a copy of its own
     gate = Gate.from_config(
         config,
         observers=observers(config, figures),
-        tally=Tally(mmap.mmap(orders.tally, 0), orders.region),
+        tally=Tally(memory, orders.region),
         seed=bytes.fromhex(orders.seed),
         observe=timing(figures) if config.metrics.address else None,
     )
