@@ -114,7 +114,8 @@ def test_what_cannot_be_written_is_counted_and_told_once(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "BUSY", 0.01)
-    Ring(path, (), keep=1e9, size=10**9).trim()  # so that there is a file to be locked
+    with closing(Ring(path, (), keep=1e9, size=10**9)) as ring:
+        ring.trim()  # so that there is a file to be locked
     writing = a_writer(path)
     with closing(sqlite3.connect(path)) as other, caplog.at_level(logging.WARNING):
         other.execute("BEGIN IMMEDIATE")

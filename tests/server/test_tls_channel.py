@@ -482,7 +482,8 @@ def test_a_record_that_was_tampered_with_is_refused(serving: NewContext, client:
     wire = bytearray(client.sealed(b"EHLO a\r\n"))
     more = client.sealed(b"QUIT\r\n")
     wire[-1] ^= 1
-    with pytest.raises(TlsFailure, match="bad record mac"):
+    # OpenSSL 3.5 says less of it.
+    with pytest.raises(TlsFailure, match=r"bad record mac|record layer failure"):
         client.tell(channel, bytes(wire))
     with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
         client.tls.read()
