@@ -10,8 +10,10 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any, Literal, TypeAlias
 
 import pytest
@@ -30,6 +32,7 @@ from gatepost import (
     Session,
     Token,
     Transaction,
+    plugins,
 )
 from gatepost.app import Gate
 from gatepost.config import Listen
@@ -37,6 +40,7 @@ from gatepost.config.log import LogSettings
 from gatepost.log import set_up as set_up_module
 from gatepost.log.relay import Relay
 from gatepost.log.set_up import log_nothing, set_up
+from gatepost.protocol.events import Auth, AuthResponse, Line
 
 log = logging.getLogger("gatepost.plugins.somebodys")
 
@@ -424,3 +428,24 @@ def test_neither_passwords_nor_tokens_nor_bodies_are_logged(
     assert "between us" not in told
     if hears in (_shows_it, _shows_what_it_came_from):
         assert "whose words may hold a secret" in told
+
+
+def test_what_a_client_shows_does_not_show() -> None:
+    shown = [Auth("PLAIN", SECRET), AuthResponse(SECRET), Line("AUTH", SECRET)]
+    assert SECRET not in repr(shown)
+
+
+def _options() -> Iterator[tuple[str, Field[Any]]]:
+    """The options of all bundled plugins."""
+    for module in walk_packages(plugins.__path__, f"{plugins.__name__}."):
+        for kind in vars(import_module(module.name)).values():
+            if is_dataclass(kind) and kind.__module__ == module.name:
+                yield from ((f"{module.name} {one.name}", one) for one in fields(kind) if one.init)
+
+
+def test_options_that_are_secrets_or_may_hold_one_do_not_show() -> None:
+    options = dict(_options())
+    secret = re.compile(r"(?:password|secret|token|url)$")
+    secrets = {name: option.repr for name, option in options.items() if secret.search(option.name)}
+    assert len(secrets) >= 7
+    assert [name for name, is_shown in secrets.items() if is_shown] == []

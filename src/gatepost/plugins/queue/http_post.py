@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import Final, Literal
@@ -90,9 +90,10 @@ class HttpPost(Plugin):
         S: 451 4.4.1 The message cannot be handed on now
     """
 
-    url: str  #: where to post to: `https://app.example/mail`
+    url: str = field(repr=False)  #: where to post to: `https://app.example/mail`
     format: Literal["raw", "json"] = "raw"  #: of what is posted
-    token: str = ""  #: sent as `Authorization: Bearer ...`; empty: nothing is
+    #: sent as `Authorization: Bearer ...`; empty: nothing is
+    token: str = field(default="", repr=False)
     verify: bool = True  #: whether the certificate must be good for the host's name
     wait: float = 25.0  #: seconds for one message; let it be less than `timeout`
 
