@@ -26,6 +26,7 @@ from gatepost import (
 from gatepost.config import Listen
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
+from gatepost.identifier import SESSION_ID
 from gatepost.limits import Limits
 from gatepost.server.connection import AHEAD, GOODBYE, Connection
 from gatepost.server.connections import Connections
@@ -792,3 +793,50 @@ async def test_a_refusal_may_hang_up() -> None:
     connection.data_received(HELLO + b"NOOP\r\n")
     assert wire.take().count(b"\r\n") == 1
     assert wire.eof
+
+
+@dataclass
+class Looks(Plugin):
+    """Sees whose turn it is, and breaks where the server itself would break."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def helo(self, session: Session, name: str) -> None:
+        self.seen.append(SESSION_ID.get())
+
+    def noop(self, session: Session, text: str) -> Answer:
+        raise asyncio.CancelledError
+
+    def disconnect(self, session: Session) -> None:
+        self.seen.append(SESSION_ID.get())
+
+
+@in_loop
+async def test_a_session_has_its_turn_for_as_long_as_it_is_answered() -> None:
+    looks, waits = Looks(), Waits("helo")
+    scene = Scene([looks, waits])
+    connection, _ = scene.client()
+    assert SESSION_ID.get() == ""
+    connection.data_received(HELLO)
+    assert waits.fate == []
+    assert SESSION_ID.get() == "", "a hook waits"
+    waits.gate.set()
+    await settled()
+    connection.data_received(b"HELP\r\n")
+    assert SESSION_ID.get() == "", "all is answered"
+    connection.data_received(b"NOOP\r\n")
+    assert SESSION_ID.get() == "", "it broke"
+    connection.connection_lost(None)
+    assert SESSION_ID.get() == "", "it is gone"
+    assert len(set(looks.seen)) == 1
+    assert len(looks.seen) == 2
+    assert looks.seen[0] != ""
+
+
+@in_loop
+async def test_whoever_answers_another_meanwhile_gets_his_turn_back() -> None:
+    token = SESSION_ID.set("another")
+    connection, _ = Scene([Looks()]).client()
+    connection.data_received(HELLO)
+    assert SESSION_ID.get() == "another"
+    SESSION_ID.reset(token)
