@@ -15,14 +15,16 @@ pytest.importorskip("opentelemetry.sdk", reason="needs pip install 'gatepost[ote
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="as above")
 
 from aiohttp import web
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from gatepost import Accept, Defer, Deny, Plugin, Recipient, Session, Transaction
+from gatepost import Accept, Defer, Deny, Plugin, Recipient, Session, Site, Transaction
 from gatepost.app import Gate
 from gatepost.config import Listen
 from gatepost.hooks.placement import Placement
-from gatepost.metrics.tracing import Tracer, with_path
+from gatepost.limits import Limits
+from gatepost.metrics.tracing import Tracer, tracing, with_path
 from gatepost.testing import A_TLS, MX, a_session, a_transaction, converse
 
 HELLO = "S: 220 ...\nC: EHLO client.example\nS: 250 ...\n"
@@ -80,6 +82,11 @@ class Collector:
 
 def values(attributes: Any) -> dict[str, Any]:
     return {one.key: getattr(one.value, str(one.value.WhichOneof("value"))) for one in attributes}
+
+
+def list_of(span: Span, key: str) -> list[str]:
+    (found,) = (one.value for one in span.attributes if one.key == key)
+    return [one.string_value for one in found.array_value.values]
 
 
 @asynccontextmanager
@@ -242,6 +249,169 @@ def test_nothing_is_kept_of_what_is_over() -> None:
 def test_a_connection_of_which_nobody_was_asked_has_no_trace() -> None:
     tracer = Tracer("http://127.0.0.1:1")
     tracer.disconnect(a_session())
+
+
+# -- Hooks that are waited for --------------------------------------------------------------------
+
+
+@dataclass
+class Ponders(Plugin):
+    """Waits on one hook, and then says or raises what it is to say; it keeps what is current."""
+
+    answer: Any = None
+    seconds: float = 0.0
+    seen: list[int] = field(default_factory=list)
+
+    async def rcpt(self, transaction: Transaction, recipient: Recipient) -> Any:
+        self.seen.append(trace.get_current_span().get_span_context().span_id)
+        await asyncio.sleep(self.seconds)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+SENDER = b"EHLO x.example\r\nMAIL FROM:<anne@x.example>\r\n"
+RCPT = b"RCPT TO:<bob@example.org>\r\n"
+ENVELOPE = SENDER + RCPT
+QUIT = b"QUIT\r\n"
+
+
+def watched(
+    *plugins: Plugin | tuple[Plugin, Placement],
+    said: bytes = ENVELOPE + QUIT,
+    until: bytes = b"\r\n221 ",
+    last: bytes = b"",
+    limits: Limits | None = None,
+) -> tuple[Collector, Tracer]:
+    """Let one client talk to a server whose hooks are traced, until it hears something.
+
+    What it says last is not waited for.
+    """
+    collector, tracers = Collector(), list[Tracer]()
+
+    async def whole() -> None:
+        async with collecting(collector) as address:
+            tracer = Tracer(address)
+            tracers.append(tracer)
+            async with Gate([tracer, *plugins], limits=limits, observe=tracing(tracer)) as gate:
+                reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+                writer.write(said)
+                heard = b""
+                while until not in heard:
+                    heard += await reader.read(1000)
+                writer.write(last)
+                writer.close()
+                await gate.connections.emptied()
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
+    return collector, tracers[0]
+
+
+def test_a_plugin_that_is_waited_for_has_a_span_whatever_it_says() -> None:
+    ponders = Ponders(seconds=0.05)
+    collector, _ = watched(ponders, House())
+    span = collector.one("rcpt ponders")
+    assert span.parent_span_id == collector.one("transaction").span_id
+    assert span.end_time_unix_nano - span.start_time_unix_nano >= 45_000_000
+    assert values(span.attributes) == {"gatepost.hook": "rcpt", "gatepost.plugin": "ponders"}
+    assert span.status.code == Status.STATUS_CODE_UNSET
+    # What the plugin calls may add to the trace.
+    assert ponders.seen == [int.from_bytes(span.span_id)]
+
+
+@pytest.mark.parametrize(("mode", "code"), [("enforce", b"550"), ("report", b"250")])
+def test_what_it_decides_stands_on_the_same_span(mode: Any, code: bytes) -> None:
+    ponders = Ponders(Deny("Not bob"), seconds=0.05)
+    placement = Placement("ponders", mode=mode)
+    collector, tracer = watched((ponders, placement), House(), until=b"\r\n221 ")
+    span = collector.one("rcpt ponders")
+    assert span.end_time_unix_nano - span.start_time_unix_nano >= 45_000_000
+    assert values(span.attributes) == {
+        "gatepost.hook": "rcpt",
+        "gatepost.plugin": "ponders",
+        "gatepost.verdict": "deny",
+        "gatepost.mode": mode,
+    }
+    assert len(collector.named("rcpt house")) == (mode == "report")
+    assert tracer._answered == {}
+
+
+def test_a_plugin_that_answers_at_once_and_says_nothing_has_no_span() -> None:
+    class Shrugs(Plugin):
+        """Has no opinion."""
+
+        def rcpt(self, transaction: Transaction, recipient: Recipient) -> None:
+            return None
+
+    collector, _ = watched(Shrugs(), House())
+    assert collector.named("rcpt shrugs") == []
+    assert len(collector.named("rcpt house")) == 1
+
+
+def test_a_plugin_that_fails_is_told_of_without_its_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fails = Ponders(ValueError("bob is ill"))
+    collector, tracer = watched((fails, Placement("fails")), House())
+    span = collector.one("rcpt fails")
+    assert span.status.code == Status.STATUS_CODE_ERROR
+    assert values(span.attributes)["gatepost.verdict"] == "defer"
+    assert b"ill" not in collector.octets
+    assert tracer._answered == {}
+
+
+def test_failures_that_are_ignored_decide_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    fails = [
+        (Ponders(ValueError("bob is ill")), Placement("fails", name=name, on_error="ignore"))
+        for name in ("one", "two")
+    ]
+    collector, tracer = watched(*fails, House())
+    for span in (collector.one("rcpt one"), collector.one("rcpt two")):
+        assert span.status.code == Status.STATUS_CODE_ERROR
+        assert "gatepost.verdict" not in values(span.attributes)
+    assert values(collector.one("rcpt house").attributes)["gatepost.verdict"] == "accept"
+    assert tracer._answered == {}
+
+
+def test_a_plugin_whose_time_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    slow = Ponders(Accept(), seconds=30)
+    collector, _ = watched((slow, Placement("slow", timeout=0.05)), House())
+    span = collector.one("rcpt slow")
+    assert span.status.code == Status.STATUS_CODE_ERROR
+    assert span.end_time_unix_nano - span.start_time_unix_nano < 5_000_000_000
+    assert values(span.attributes)["gatepost.verdict"] == "defer"
+
+
+def test_a_client_that_does_not_wait() -> None:
+    slow = Ponders(seconds=30)
+    collector, tracer = watched(slow, said=SENDER, until=b"250 2.1.0", last=RCPT)
+    assert collector.one("rcpt ponders").status.code == Status.STATUS_CODE_ERROR
+    assert tracer._sessions == tracer._transactions == {}
+    assert tracer._answered == {}
+
+
+def test_after_the_end_no_new_trace_begins() -> None:
+    class Lingers(Plugin):
+        """Takes its time when everybody is gone."""
+
+        async def startup(self, site: Site) -> None:
+            await asyncio.sleep(0)
+
+        async def disconnect(self, session: Session) -> None:
+            await asyncio.sleep(0.01)
+
+    collector, tracer = watched(Lingers(), House())
+    assert {span.trace_id for span in collector.spans} == {collector.one("session").trace_id}
+    assert collector.named("disconnect lingers") == collector.named("startup lingers") == []
+    assert tracer._answered == {}
+
+
+def test_limits_that_the_client_has_run_into() -> None:
+    letter = b"DATA\r\nSubject: Hello\r\n.\r\nFROB\r\n"
+    limits = Limits(message_size=10, errors=0)
+    collector, _ = watched(House(), said=ENVELOPE + letter, until=b"\r\n421 ", limits=limits)
+    assert list_of(collector.one("transaction"), "gatepost.limits") == ["message_size"]
+    assert list_of(collector.one("session"), "gatepost.limits") == ["errors"]
 
 
 # -- The collector --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ T = TypeVar("T")
 Observer: TypeAlias = Callable[[float], None]
 
 #: What most hooks return that have not waited; to ask whether it can be awaited takes longer.
-_AT_ONCE = frozenset({type(None), Accept, Deny, Defer, Each, str, tuple, int})
+AT_ONCE = frozenset({type(None), Accept, Deny, Defer, Each, str, tuple, int})
 
 
 def timing(figures: Figures, clock: Callable[[], float] = perf_counter) -> Observe:
@@ -35,7 +35,7 @@ def _timed(method: Method, observe: Observer, clock: Callable[[], float]) -> Met
         waits = False
         try:
             answer = method(*arguments)
-            waits = type(answer) not in _AT_ONCE and isawaitable(answer)
+            waits = type(answer) not in AT_ONCE and isawaitable(answer)
         finally:
             if not waits:
                 observe(clock() - started)

@@ -16,8 +16,8 @@ from gatepost.event_loop import event_loop
 from gatepost.log.set_up import set_up
 from gatepost.metrics.figures import Figures
 from gatepost.metrics.table import OPEN_CONNECTIONS
-from gatepost.metrics.timing import timing
 from gatepost.processes.channel import Channel
+from gatepost.processes.observation import observation
 from gatepost.processes.observers import observers
 from gatepost.processes.orders import Orders
 from gatepost.processes.service import Service
@@ -70,12 +70,13 @@ async def _work(orders: Orders, text: str, path: Path) -> int:
 def _gate(config: Config, orders: Orders, figures: Figures) -> Gate:
     memory = mmap.mmap(orders.tally, 0)
     os.close(orders.tally)  # the memory has a copy of its own
+    plugins = observers(config, figures)
     gate = Gate.from_config(
         config,
-        observers=observers(config, figures),
+        observers=plugins,
         tally=Tally(memory, orders.region),
         seed=bytes.fromhex(orders.seed),
-        observe=timing(figures) if config.metrics.address else None,
+        observe=observation(plugins, figures),
     )
     figures.watch(OPEN_CONNECTIONS, lambda: len(gate.connections))
     return gate
