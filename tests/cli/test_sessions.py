@@ -107,6 +107,7 @@ def test_what_a_limit_has_settled(gatepost: Gatepost, path: Path) -> None:
     told = [json.loads(line) for line in lines_of(gatepost("sessions", "-n2", "--json"))]
     assert [one["settled_by"] for one in told] == ["limits", "limits"]
     assert ids(gatepost("sessions", "-n2", "--refused")) == ["often", "big.1"]
+    assert ids(gatepost("sessions", "--plugin", "limits")) == ["often", "big.1"]
 
 
 @pytest.mark.parametrize(
