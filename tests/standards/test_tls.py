@@ -443,6 +443,18 @@ def test_what_was_said_before_a_goodbye_is_answered(
     assert len(server.plugin.kept) == 1
 
 
+def test_who_goes_on_talking_behind_the_end_can_still_read_what_was_said_last(
+    server: Server, context: ssl.SSLContext
+) -> None:
+    client = secured(server, context)
+    assert client.say(b"QUIT\r\n").startswith(b"221 2.0.0")
+    assert (client.wire.ended, client.wire.closed) == (True, False)
+    client.say(b"NOOP\r\n")
+    assert not client.wire.closed, "the kernel would reset the connection"
+    client.wire.protocol.eof_received()
+    assert client.wire.closed
+
+
 def test_a_record_that_was_changed_on_the_way_ends_the_session(
     server: Server, context: ssl.SSLContext
 ) -> None:

@@ -62,6 +62,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._waiting_room = waiting_room
         self._waiting = b""  #: octets that wait in the room; no more are read meanwhile
         self._is_shut = False  #: nothing is heard any more
+        self._has_ended = False  #: all is said, and the client's own end is awaited
         below.set_protocol(self)
 
     # -- What the transport below calls -----------------------------------------------------------
@@ -83,7 +84,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._take(octets)
 
     def _take(self, data: bytes) -> None:
-        if self._is_shut:
+        if self._is_shut or self._has_ended:
             return
         channel = self._channel
         was_ready = channel.ready
@@ -97,7 +98,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._above.secured(channel.tls())
         if octets:
             self._above.data_received(octets)
-        if channel.ended:
+        if channel.ended and not self._has_ended:
             self._end_input()
 
     def eof_received(self) -> bool:
@@ -135,6 +136,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def write_eof(self) -> None:
         """Tell the client that nothing follows."""
+        self._has_ended = True
         self._channel.close()
         self._send()
         self._below.write_eof()
