@@ -161,6 +161,27 @@ def test_when_half_of_what_waits_is_written_it_goes_on(log: logging.Logger, pape
     ]
 
 
+def test_as_long_as_more_than_half_of_what_waited_waits_it_does_not_go_on(
+    log: logging.Logger, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "BATCH", 3)
+    paper.meanwhile = paper.free.clear  # it hangs again behind each batch
+    paper.free.clear()
+    log.info("being written")
+    assert paper.began.wait(DEADLINE)
+    for number in range(11):
+        log.info("%d", number)
+    paper.began.clear()
+    paper.free.set()
+    assert paper.began.wait(DEADLINE)  # with the next three: seven wait
+    log.info("still too much")
+    paper.meanwhile = lambda: None
+    paper.free.set()
+    close(log)
+    assert paper.lines[-1].startswith("2 lines are missing here: ")
+    assert "still too much" not in paper.lines
+
+
 def test_a_sink_that_hangs_is_left_behind_at_the_end(
     log: logging.Logger, paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,9 +267,11 @@ def test_a_value_that_cannot_be_told_costs_its_event_and_no_more(
 
 def test_what_a_sink_logs_itself_is_not_logged(log: logging.Logger, paper: Paper) -> None:
     paper.meanwhile = lambda: log.warning("retrying")
-    log.info("told")
+    for batch, text in enumerate(("told", "told as well"), 1):
+        log.info(text)
+        paper.await_batches(batch)
     close(log)
-    assert paper.lines == ["told"]
+    assert paper.lines == ["told", "told as well"]
 
 
 def test_a_sink_that_cannot_be_closed_troubles_nobody(

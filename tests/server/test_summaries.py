@@ -134,16 +134,17 @@ def ear() -> Iterator[Ear]:
 
 
 def talk(
-    octets: bytes, box: Box | None = None, *, listen: Listen = MX, limits: Limits = USUAL
+    *octets: bytes, box: Box | None = None, listen: Listen = MX, limits: Limits = USUAL
 ) -> Conversation:
-    """Have a client say something, and go."""
+    """Have a client say something, perhaps in several pieces, and go."""
     chain = Chain([(Summaries(), Placement("journal")), (box or Box(), Placement("box"))])
     site = Site("mx.example", limits=limits)
     session = Session(Endpoint("192.0.2.1", 7), Endpoint("198.51.100.1", 25), "mx")
     conversation = Conversation(session, chain, site, listen=listen)
 
     async def hold() -> None:
-        await _say(conversation, octets)
+        for piece in octets:
+            await _say(conversation, piece)
         await conversation.end()
 
     run(hold())
@@ -178,7 +179,7 @@ def test_all_that_matters_of_a_message_stands_on_one_line(ear: Ear) -> None:
 
 
 def test_programs_get_the_same_as_fields(ear: Ear) -> None:
-    session = talk(HELLO + SENT, Box({"queue": Accept("Thank you")})).session
+    session = talk(HELLO + SENT, box=Box({"queue": Accept("Thank you")})).session
     (facts,) = ear.facts("message")
     assert facts.pop("seconds") >= 0
     assert facts.pop("size") > len(LETTER)
@@ -246,7 +247,7 @@ def test_a_refusal_names_the_plugin_and_its_reason(
     hook: str, verdict: Verdict | None, end: str, ear: Ear
 ) -> None:
     refused = hook in ("mail", "rcpt", "data")
-    talk(HELLO + (ENVELOPE + b"DATA\r\n" if refused else SENT), Box({hook: verdict}))
+    talk(HELLO + (ENVELOPE + b"DATA\r\n" if refused else SENT), box=Box({hook: verdict}))
     (line,) = ear.texts("message")
     assert line.endswith(f": {end}")
     (facts,) = ear.facts("message")
@@ -312,6 +313,12 @@ def test_a_message_that_is_too_big_has_the_size_that_came(ear: Ear) -> None:
     assert ear.facts("message")[0]["size"] == 2002
 
 
+def test_its_size_is_counted_on_when_it_is_refused_already(ear: Ear) -> None:
+    letter = [b"x" * 1500 + b"\r\n", b"x" * 500, b"\r\n", b"Hello\r\n.\r\n"]
+    talk(HELLO + ENVELOPE + b"DATA\r\n", *letter, limits=Limits(message_size=1000))
+    assert ear.facts("message")[0]["size"] == 2011
+
+
 def test_a_message_that_is_announced_as_too_big_is_told_of(ear: Ear) -> None:
     talk(HELLO + MAIL.replace(b">", b"> SIZE=1001") + b"QUIT\r\n", limits=Limits(message_size=1000))
     assert ear.texts("message") == [
@@ -349,7 +356,7 @@ def test_many_recipients_are_counted(ear: Ear) -> None:
 
 def test_each_message_of_a_session_has_its_own_line_and_its_own_cause(ear: Ear) -> None:
     box = Box({"message": Deny("No sales")})
-    talk(HELLO + SENT + MAIL + b"RSET\r\n" + SENT, box)
+    talk(HELLO + SENT + MAIL + b"RSET\r\n" + SENT, box=box)
     assert [line.partition(" ")[0] for line in ear.texts("message")] == ["ID.1", "ID.2", "ID.3"]
     assert [facts["reason"] for facts in ear.facts("message")] == ["No sales", "", "No sales"]
 
@@ -367,7 +374,7 @@ def test_recipients_who_fare_differently_are_told_one_by_one(
     hook: str, bob_fares: bool, ear: Ear
 ) -> None:
     verdicts = {"bob": Accept(), "carol": FULL} if bob_fares else {"bob": FULL, "carol": Accept()}
-    talk(TO_BOTH, Box({hook: verdicts}), listen=LMTP)
+    talk(TO_BOTH, box=Box({hook: verdicts}), listen=LMTP)
     other = "carol" if bob_fares else "bob"
     (line,) = ear.texts("message")
     assert "-> <bob@example.org> <carol@example.org>, " in line
@@ -381,8 +388,17 @@ def test_recipients_who_fare_differently_are_told_one_by_one(
     assert ear.facts("session")[0]["taken"] == 1
 
 
+def test_a_chunk_that_is_refused_is_told_of_for_all(ear: Ear) -> None:
+    octets = LHLO + MAIL + BOB + CAROL + b"BDAT 2000\r\n" + b"x" * 2000
+    talk(octets, listen=LMTP, limits=Limits(message_size=1000))
+    (line,) = ear.texts("message")
+    assert "-> <bob@example.org> <carol@example.org>, 2000 octets " in line
+    assert line.endswith(": 552 5.3.4 Message too big (limit message_size)")
+    assert "others" not in ear.facts("message")[0]
+
+
 def test_recipients_who_fare_alike_are_told_together(ear: Ear) -> None:
-    talk(TO_BOTH, Box({"message": FULL}), listen=LMTP)
+    talk(TO_BOTH, box=Box({"message": FULL}), listen=LMTP)
     (line,) = ear.texts("message")
     assert line.endswith(": 552 5.2.2 Mailbox full (box on message)")
     assert "others" not in ear.facts("message")[0]
@@ -390,14 +406,14 @@ def test_recipients_who_fare_alike_are_told_together(ear: Ear) -> None:
 
 def test_nobody_is_taken_for_somebody_who_spoke_for_another_recipient(ear: Ear) -> None:
     later = Defer("Not before noon")
-    talk(TO_BOTH, Box({"queue": {"bob": later, "carol": FULL}}), listen=LMTP)
+    talk(TO_BOTH, box=Box({"queue": {"bob": later, "carol": FULL}}), listen=LMTP)
     (facts,) = ear.facts("message")
     assert (facts["verdict"], facts["reason"]) == ("defer", "Not before noon")
 
 
 def test_in_smtp_a_mixed_answer_is_the_server_s_own(ear: Ear) -> None:
     octets = HELLO + MAIL + BOB + CAROL + b"DATA\r\n" + LETTER + b".\r\n"
-    talk(octets, Box({"queue": {"bob": Accept(), "carol": FULL}}))
+    talk(octets, box=Box({"queue": {"bob": Accept(), "carol": FULL}}))
     (line,) = ear.texts("message")
     assert line.endswith(": 451 4.3.0 Not all recipients could be served (the server itself)")
 
@@ -446,7 +462,7 @@ AT_THE_DOOR = [
 def test_who_is_turned_away_is_told_of_with_the_plugin_and_its_reason(
     hook: str, verdict: Verdict, octets: bytes, end: str, ear: Ear
 ) -> None:
-    talk(octets, Box({hook: verdict}))
+    talk(octets, box=Box({hook: verdict}))
     (line,) = ear.texts("session")
     assert line.endswith(f" after T and {end}")
     (facts,) = ear.facts("session")
@@ -469,6 +485,11 @@ HAD_ENOUGH = [
         "421 4.7.0 Too many messages on one connection",
     ),
     (b"GET / HTTP/1.1\r\n", Limits(), "521 5.7.0 This is a mail server"),
+    (
+        HELLO + b"STARTTLS\r\nNOOP\r\n",
+        Limits(),
+        "503 5.5.1 Nothing may follow STARTTLS but a handshake",
+    ),
 ]
 
 
@@ -477,7 +498,7 @@ def test_whom_the_server_itself_sends_away_is_told_of_with_the_reply(
     octets: bytes, limits: Limits, reply: str, ear: Ear
 ) -> None:
     box = Box({"helo": Deny("A liar")}) if octets.startswith(b"GET") else Box()
-    talk(octets, box, limits=limits)
+    talk(octets, box=box, listen=replace(MX, tls="starttls"), limits=limits)
     (line,) = ear.texts("session")
     assert " sent away after T and " in line
     assert line.endswith(f": {reply} ({who(limits)})")
@@ -490,12 +511,12 @@ AUTH = b"AUTH PLAIN AGFubmUAeA==\r\n"
 
 
 def test_a_failed_authentication_is_why_a_client_brought_no_message(ear: Ear) -> None:
-    talk(HELLO + AUTH, Box({"auth": Deny("Who?")}), listen=WITH_AUTH)
+    talk(HELLO + AUTH, box=Box({"auth": Deny("Who?")}), listen=WITH_AUTH)
     assert ear.texts("session")[0].endswith(" after T and 0 messages; auth: box denies: Who?")
 
 
 def test_what_was_refused_at_the_door_does_not_count_where_mail_has_come(ear: Ear) -> None:
-    talk(HELLO + AUTH + SENT + b"QUIT\r\n", Box({"auth": Deny("Who?")}), listen=WITH_AUTH)
+    talk(HELLO + AUTH + SENT + b"QUIT\r\n", box=Box({"auth": Deny("Who?")}), listen=WITH_AUTH)
     assert ear.texts("session")[0].endswith(" octets")
     assert ear.facts("session")[0]["plugin"] == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import ssl
 import weakref
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Below(asyncio.Transport):
     """A transport to a client."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"peername": ("192.0.2.1", 7)})
         self.written = b""
         self.paused = self.closed = False
 
@@ -188,3 +189,16 @@ def test_what_comes_in_large_pieces_waits_its_turn_and_in_its_order(
     loop.turn()
     assert server.heard.strip(b"x") == b"first, " + b"x" * server.heard.count(b"x") + b", last"
     assert not server.below.paused
+
+
+def test_a_handshake_that_fails_is_logged_with_its_session(
+    context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = Loop()
+    above = Above(context, WaitingRoom(loop.soon))
+    with caplog.at_level(logging.INFO, logger="gatepost"):
+        above.transport.data_received(b"EHLO client.example\r\n")
+        loop.turn()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("k2x: TLS with ('192.0.2.1', 7) failed: ")
+    assert above.below.closed

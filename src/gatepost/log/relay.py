@@ -160,6 +160,6 @@ class Relay(logging.Handler):
 
 
 def _tell_beside(text: str) -> None:
-    # Not by `print`: a thread that is left behind in there would keep the process from ending.
+    # Not by `print`: a thread that is left behind in there would hold a lock of Python's.
     with suppress(OSError, ValueError, AttributeError):  # standard error may be closed, too
         os.write(sys.stderr.fileno(), f"{visible(text)}\n".encode())
