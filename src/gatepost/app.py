@@ -15,12 +15,12 @@ from gatepost.config import Config, Listen, SocketAddress, TlsSettings, own_host
 from gatepost.config.settings import StrayLineEnds
 from gatepost.hooks.chain import Chain, Observe
 from gatepost.hooks.placement import Placement, placed
+from gatepost.journal.journal import with_journal
 from gatepost.limits import Limits
 from gatepost.plugin import Plugin
 from gatepost.server.certificates import Certificates
 from gatepost.server.connections import SWEEP_INTERVAL, Connections
 from gatepost.server.guesses import Guesses
-from gatepost.server.journal import with_journal
 from gatepost.server.listener import Listener
 from gatepost.server.tally import Tally
 from gatepost.site import Site

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -121,6 +121,11 @@ class Trail:
     def results(self) -> list[Result]:
         """The results alone, in order."""
         return [entry for entry in self._entries if isinstance(entry, Result)]
+
+
+def limits_hit(entries: Iterable[Decision | Result]) -> list[str]:
+    """The limits that a client has run into, by their names."""
+    return [one.text for one in entries if type(one) is Result and one.plugin == LIMITS]
 
 
 def _weighs(entry: Decision | Result) -> bool:

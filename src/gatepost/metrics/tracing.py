@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from gatepost.plugin import Plugin, blocking
 from gatepost.reply import Reply
 from gatepost.session import Session, Transaction
 from gatepost.site import Site
-from gatepost.trail import LIMITS, Decision, Result
+from gatepost.trail import Decision, limits_hit
 from gatepost.verdict import Accept, Defer, Deny
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ class Tracer(Plugin):
         session = transaction.session
         span = self._transactions.pop(session, None)
         if span is not None:
-            if limits := _limits(session.trail.latest(transaction.number)):
+            if limits := limits_hit(session.trail.latest(transaction.number)):
                 span.set_attribute("gatepost.limits", limits)
             span.end()
 
@@ -136,7 +136,7 @@ class Tracer(Plugin):
             span.set_attribute("tls.cipher", session.tls.cipher)
         if session.mechanism:
             span.set_attribute("gatepost.mechanism", session.mechanism)
-        if limits := _limits(entry for entry in session.trail if not entry.message):
+        if limits := limits_hit(entry for entry in session.trail if not entry.message):
             span.set_attribute("gatepost.limits", limits)
         span.end()
 
@@ -230,11 +230,6 @@ def with_path(endpoint: str) -> str:
     """The address of a collector, with the usual path where it names none."""
     parts = urlsplit(endpoint)
     return parts._replace(path=_PATH).geturl() if parts.path in ("", "/") else endpoint
-
-
-def _limits(entries: Iterable[Decision | Result]) -> list[str]:
-    """The names of the limits that the client has run into."""
-    return [one.text for one in entries if type(one) is Result and one.plugin == LIMITS]
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gatepost import Accept, Decision, Defer, Deny, Reply, Verdict
-from gatepost.server.causes import cause_of_end, cause_of_reply
+from gatepost.journal.causes import cause_of_end, cause_of_reply
 from gatepost.testing import a_session, a_transaction
 from gatepost.trail import Mode
 

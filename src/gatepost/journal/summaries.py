@@ -7,11 +7,8 @@ import time
 
 from gatepost.address import Address
 from gatepost.config.log import MESSAGE_LOGGER, SESSION_LOGGER
-from gatepost.notes import Note
-from gatepost.plugin import Plugin
-from gatepost.reply import Reply
-from gatepost.server.causes import cause_of_end, cause_of_reply, limits_hit
-from gatepost.server.journal_lines import (
+from gatepost.journal.causes import cause_of_end, cause_of_reply
+from gatepost.journal.lines import (
     client_fields,
     client_words,
     decision_fields,
@@ -19,8 +16,11 @@ from gatepost.server.journal_lines import (
     is_read,
     tell,
 )
+from gatepost.notes import Note
+from gatepost.plugin import Plugin
+from gatepost.reply import Reply
 from gatepost.session import Session, Transaction
-from gatepost.trail import Decision
+from gatepost.trail import Decision, limits_hit
 
 MESSAGES = logging.getLogger(MESSAGE_LOGGER)
 SESSIONS = logging.getLogger(SESSION_LOGGER)

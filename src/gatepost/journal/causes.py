@@ -1,12 +1,12 @@
-"""Causes: which decision or limit earned a message its reply, or ended a session."""
+"""Causes: which decision of a plugin earned a message its reply, or ended a session."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from gatepost.reply import Reply, printable
 from gatepost.session import Session, Transaction
-from gatepost.trail import LIMITS, Decision, Result
+from gatepost.trail import Decision
 from gatepost.verdict import Accept, Defer, Deny, Verdict
 
 _AT_THE_END = ("data", "headers", "message", "queue")
@@ -53,11 +53,6 @@ def cause_of_end(session: Session) -> Decision | None:
         return None
     at_the_door = [one for one in decisions if one.hook in _AT_THE_DOOR]
     return at_the_door[-1] if at_the_door and _refuses(at_the_door[-1]) else None
-
-
-def limits_hit(entries: Iterable[Decision | Result]) -> list[str]:
-    """The limits that a client has run into, by their names."""
-    return [one.text for one in entries if type(one) is Result and one.plugin == LIMITS]
 
 
 def _refuses(decision: Decision) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from gatepost.address import Address
 from gatepost.config.log import CONNECTION_LOGGER, PLUGIN_LOGGER
 from gatepost.hooks.placement import Placement
+from gatepost.journal.lines import client_fields, decision_fields, is_read, tell
+from gatepost.journal.summaries import MESSAGES, SESSIONS, Summaries
 from gatepost.notes import Note
 from gatepost.plugin import Plugin
-from gatepost.server.journal_lines import client_fields, decision_fields, is_read, tell
-from gatepost.server.summaries import MESSAGES, SESSIONS, Summaries
 from gatepost.session import Recipient, Session, Transaction
 from gatepost.trail import Decision
 

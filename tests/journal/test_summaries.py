@@ -32,9 +32,9 @@ from gatepost.config import Listen
 from gatepost.config.log import MESSAGE_LOGGER, SESSION_LOGGER
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
+from gatepost.journal.summaries import Summaries
 from gatepost.limits import Limits
 from gatepost.server.conversation import Conversation
-from gatepost.server.summaries import Summaries
 from gatepost.session import Endpoint
 from gatepost.testing import LMTP, MX, run
 from gatepost.testing.samples import A_TLS

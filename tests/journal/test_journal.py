@@ -26,9 +26,9 @@ from gatepost import (
 from gatepost.config.log import PLUGIN_LOGGER
 from gatepost.hooks.chain import Chain
 from gatepost.hooks.placement import Placement
+from gatepost.journal.journal import Journal, with_journal
+from gatepost.journal.summaries import Summaries
 from gatepost.server.conversation import Conversation
-from gatepost.server.journal import Journal, with_journal
-from gatepost.server.summaries import Summaries
 from gatepost.session import Endpoint
 from gatepost.testing import MX, run
 from gatepost.testing.samples import A_TLS
