@@ -86,12 +86,16 @@ class Server:
 
 @contextmanager
 def serving(
-    directory: Path, *, command: Sequence[str] = GATEPOST, **values: Any
+    directory: Path,
+    *,
+    command: Sequence[str] = GATEPOST,
+    configuration: str = CONFIGURATION,
+    **values: Any,
 ) -> Iterator[Server]:
     """A server that runs until the test is over."""
     usual = {"workers": 2, "drain": 60, "per_address": 1000, "port": 0, "before_limits": "[limits]"}
     (directory / "domains").write_text("example.org\n")
-    (directory / "gatepost.toml").write_text(CONFIGURATION.format(**usual | values))
+    (directory / "gatepost.toml").write_text(configuration.format(**usual | values))
     with (
         (directory / "log").open("w") as log,
         subprocess.Popen(
