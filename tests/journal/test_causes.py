@@ -73,6 +73,8 @@ ENDED = [
     ([door("helo", Deny("A liar"))],                       BYE,    1, False),
     ([door("helo", Deny("A liar"))],                       BUSY,   0, False),
     ([door("vrfy", Deny("No"))],                           BYE,    0, False),
+    ([door("starttls", Deny("No TLS"))],                   BYE,    0, True),
+    ([door("auth", Deny("Who?"))],                         BYE,    0, True),
     ([door("connect", Defer("Busy"))],                     BUSY,   0, True),
     ([door("connect", Defer())],                           BUSY,   0, True),
     ([door("connect", Defer("Too much load"))],            BUSY,   0, False),
