@@ -145,6 +145,7 @@ class Log:
     counter: Counter = field(default_factory=Counter)
 
     def begin(self) -> None:
+        """From here on all is logged there, and nowhere else: what would pytest make of it?"""
         where: Any = self.target
         if where in ("text", "json"):
             where = str(self.directory / "log")
@@ -175,9 +176,7 @@ def written(
     root = logging.getLogger()
     handlers, level, ours = root.handlers[:], root.level, logging.getLogger("gatepost").level
     daemon = Daemon(tmp_path / "socket")
-    log = Log(request.param, tmp_path, daemon)
-    log.begin()
-    yield log
+    yield Log(request.param, tmp_path, daemon)
     for handler in root.handlers:
         if isinstance(handler, Relay):
             handler.close()
@@ -342,6 +341,7 @@ def test_what_a_client_says_forges_no_line(
 ) -> None:
     monkeypatch.setattr("gatepost.server.guesses.FIRST_DELAY", 1e-5)
     box = Box(hears=_knows_the_secret)
+    written.begin()
     serve(box, [SAID[way](f"{MARK}{evil}{MARK}") for evil in EVIL])
     entries = written.read()
     is_told = way not in SILENT and written.target not in SILENT_IN.get(way, ())
@@ -350,6 +350,7 @@ def test_what_a_client_says_forges_no_line(
 
 @pytest.mark.parametrize("beside", ["deny", "defer", "raise", "format", "accept"])
 def test_what_a_plugin_says_forges_no_line(beside: str, written: Log) -> None:
+    written.begin()
     for evil in EVIL:
         serve(Box(f"{MARK}{evil}{MARK}", beside=beside), [HELLO + REST])
     entries = written.read()
@@ -418,6 +419,7 @@ def test_neither_passwords_nor_tokens_nor_bodies_are_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gatepost.server.guesses.FIRST_DELAY", 1e-5)
+    written.begin()
     letter = MAIL + RCPT + b"DATA\r\nSubject: Hello\r\n\r\n" + BODY + b".\r\nQUIT\r\n"
     serve(Box(hears=hears), [HELLO + spoken + b"\r\n" + letter for spoken in SPOKEN.values()])
     told = "\n".join(written.read())
