@@ -1,11 +1,11 @@
 """A program: one honest client, who brings a letter every 50 ms until its input ends.
 
-`python -m tests.live.honest_client PORT`.  Each letter comes over a connection of its own, and comes
-when it is due, also while earlier ones still wait: a server that stands still for a second delays
-twenty of them, and all twenty count.  Every fifth goes to a server in a process beside this one,
-which has nothing else to do: so long a visit takes on this machine just now, whoever is visited.
-When it begins it prints a line, and at the end as JSON the seconds of the ones and of the others,
-from when each letter was due until the goodbye was answered, and what went wrong.
+`python -m tests.live.honest_client PORT`.  Each letter comes over a connection of its own, and
+comes when it is due, also while earlier ones still wait: a server that stands still for a second
+delays twenty of them, and all twenty count.  Every fifth goes to a server in a process beside this
+one, which has nothing else to do: so long a visit takes on this machine just now, whoever is
+visited.  When it begins it prints a line, and at the end as JSON the seconds of the ones and of
+the others, from when each letter was due until the goodbye was answered, and what went wrong.
 """
 
 from __future__ import annotations
