@@ -24,11 +24,11 @@ AddressStatus: TypeAlias = Literal["5.1.3", "5.6.7"]
 
 _ASCII_ATOM = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++"
 _ATOM = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\x80-\U0010ffff]++"
-_LABEL = r"[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+"
-_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
-_PLAIN = re.compile(rf"({_ASCII_ATOM}(?:\.{_ASCII_ATOM})*+)@({_LABEL}(?:\.{_LABEL})*+)")
-_QUOTED = re.compile(r'"((?:[^\x00-\x1f"\\\x7f]|\\[\x20-\x7e])*+)"@')
+_LABEL = r"[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*"
+_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_PLAIN = re.compile(rf"({_ASCII_ATOM}(?:\.{_ASCII_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)")
+_QUOTED = re.compile(r'"((?:[^\x00-\x1f"\\\x7f]|\\[\x20-\x7e])*)"@')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _TO_QUOTE = re.compile(r'(["\\])')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

@@ -43,9 +43,9 @@ _ENCODED = re.compile(r"=+\?")
 _PLAIN = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
 # Without `?`: behind the `=` of the property, it could begin an encoded word.
 _ATOM = r"[!#$%&'*+\-/0-9=A-Z^_`a-z{|}~]++"
-_LABEL = r"[0-9A-Za-z]++(?:-++[0-9A-Za-z]++)*+"
+_LABEL = r"[0-9A-Za-z]++(?:-++[0-9A-Za-z]++)*"
 #: What needs no quotes (RFC 8601, 2.2): a token, a mailbox, a domain behind an `@`.
-_BARE = re.compile(rf"{_PLAIN}|(?:{_ATOM}(?:\.{_ATOM})*+)?@{_LABEL}(?:\.{_LABEL})*+")
+_BARE = re.compile(rf"{_PLAIN}|(?:{_ATOM}(?:\.{_ATOM})*)?@{_LABEL}(?:\.{_LABEL})*")
 
 _PLAIN_HEAD = re.compile(r"[ \t\r\n]*+([0-9A-Za-z][0-9A-Za-z._-]*+)[ \t\r\n]*+;")
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)

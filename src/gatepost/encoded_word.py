@@ -14,7 +14,7 @@ WORD_OCTETS = 39
 
 _ENCODED_WORD = re.compile(r"=\?([!->@-~]{1,60})\?([BbQq])\?([^?]*+)\?=")
 #: Blanks, then a word; a quoted string stays one word, or its two halves would lose each other.
-_PIECE = re.compile(r'([ \t\r\n]*+)((?:"[^"]*+"|[^ \t\r\n])*+)')
+_PIECE = re.compile(r'([ \t\r\n]*+)((?:"[^"]*+"|[^ \t\r\n])*)')
 # Only what mail uses: an unknown name costs Python's codec search an import and is remembered
 # for ever, and some codecs (idna, punycode, unicode_escape) are no charsets or not linear.
 _CHARSET = re.compile(

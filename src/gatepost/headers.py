@@ -17,7 +17,7 @@ _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\U0010ffff]|[\u2028\u2029\ud800-\udfff]")
 # A line of blanks alone would end the header for some readers (RFC 5322, 3.2.2).
 _VALUE = re.compile(
-    r"(?:[\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]++|\r\n[ \t]++(?=[^ \t\r\n]))*+"
+    r"(?:[\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]++|\r\n[ \t]++(?=[^ \t\r\n]))*"
 )
 _FOLD = re.compile(rb"[ \t]*+[^ \t](?:.{0,900}|.*?)(?=[ \t][^ \t])", re.DOTALL)
 _NOTHING = re.compile(rb"(?!)")

@@ -14,8 +14,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 #: What some readers end an address at, quotes or not.
 _SEPARATOR = re.compile(r"[<>@,;]")
 #: Blanks and comments; one comment within another is more than some readers understand.
-_BLANKS = r"(?:[ \t]|\((?:[^()\\]|\\.)*+\))*+"
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_BLANKS = r"(?:[ \t]|\((?:[^()\\]|\\.)*\))*"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
 # A dot is none of an atom's (RFC 5322, 3.2.3), but everybody writes `John Q. Public` (4.1).
 _DOTTED = r'[^\t ()<>\[\]:;@\\,"]++'
 _WORD = rf"(?:{_DOTTED}|{_QUOTED})"
@@ -23,7 +23,7 @@ _WORD = rf"(?:{_DOTTED}|{_QUOTED})"
 _ADDRESS = rf"({_WORD}@(?:{_DOTTED}|\[[^\[\]\\ ]*+\]))"
 _END = rf"{_BLANKS}(,|\Z)"
 _NAMELESS = re.compile(rf"{_BLANKS}{_ADDRESS}{_END}")
-_NAMED = re.compile(rf"{_BLANKS}(?:{_WORD}{_BLANKS})*+<{_ADDRESS}>{_END}")
+_NAMED = re.compile(rf"{_BLANKS}(?:{_WORD}{_BLANKS})*<{_ADDRESS}>{_END}")
 
 
 def mailbox_list(field: bytes) -> tuple[Address, ...]:

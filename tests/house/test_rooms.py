@@ -7,6 +7,7 @@ the root package, whose names are for plugins, and what stands inside the files.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -184,3 +185,24 @@ def _names(node: ast.expr) -> Iterator[str]:
     for leaf in ast.walk(node):
         if isinstance(leaf, ast.Name):
             yield leaf.id
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_no_group_is_possessive(file: Path) -> None:
+    """Debian 12 has Python 3.11.2, where `(?:ab)*+` keeps an `a` behind which there is no `b`."""
+    tree = tree_of(file)
+    documentation = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    texts = [
+        node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str | bytes)
+        and id(node) not in documentation
+    ]
+    assert [text for text in texts if re.search(r"\)[*+?]\+|\(\?>", text)] == []

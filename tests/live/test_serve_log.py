@@ -146,7 +146,8 @@ def test_one_plugin_may_say_more_than_the_server_around_it(tmp_path: Path) -> No
     with serving(tmp_path, more) as server:
         message = server.take("Hello")
         server.stop()
-    (line,) = (tmp_path / "err").read_text().splitlines()
+    told = (tmp_path / "err").read_text().splitlines()
+    (line,) = (line for line in told if "it runs as root" not in line)
     assert line.endswith(f" {message} rcpt: domains accepts (<bob@example.org>)")
 
 

@@ -8,7 +8,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -102,9 +102,14 @@ def test_a_listener_may_change_its_name_and_keep_its_socket(sockets: Sockets) ->
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine does not speak IPv6")
 def test_both_versions_of_ip_at_one_port(sockets: Sockets) -> None:
-    sockets.bind([Listen("[::]:0", "six")])
-    port = sockets.address_of(Listen("[::]:0", "six")).port
-    sockets.bind([Listen(f"0.0.0.0:{port}", "four")])
+    for number in range(10):  # somebody may have that port of IPv4 already
+        six = Listen("[::]:0", f"six{number}")
+        sockets.bind([six])
+        port = sockets.address_of(six).port
+        with suppress(CannotListen):
+            sockets.bind([Listen(f"0.0.0.0:{port}", "four")])
+            return
+    pytest.fail("none of ten ports could be had twice")
 
 
 def link_local() -> str:

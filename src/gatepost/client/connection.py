@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from math import inf
 from typing import NoReturn, cast
 
@@ -167,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
         while not self._closed and await self._happening(deadline):
             pass
-        self._transport.abort()
+        self.abort()
 
     def leave(self) -> None:
         """Say goodbye and hang up without waiting for the answer."""
@@ -176,7 +177,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Hang up at once; what is not written is lost, and no message ends by that."""
-        self._transport.abort()
+        with suppress(AttributeError):  # asyncio 3.11.2 stumbles over TLS that is over already
+            self._transport.abort()
 
     # -- Waiting --------------------------------------------------------------------------------
 

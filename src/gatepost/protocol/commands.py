@@ -43,7 +43,7 @@ from gatepost.reply import Reply
 _CHUNK_DIGITS = 18
 
 _NOTHING: frozenset[str] = frozenset()
-_PATH = re.compile(r' *<([^"<>]*+(?:"(?:[^"\\]|\\.)*+"[^"<>]*+)*+)>(.*)')
+_PATH = re.compile(r' *<([^"<>]*+(?:"(?:[^"\\]|\\.)*"[^"<>]*+)*)>(.*)')
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 LONG_LINE = Reply(500, "5.5.2", "Line too long", limit="line")

@@ -83,7 +83,7 @@ class Parameter:
 
 _WORD = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/?^_`{|}~]+")
-_UNITEXT = re.compile(r"(?:[!-*,-<>-\[\]-~]|\\x\{[0-9A-F]{2,6}\})++")
+_UNITEXT = re.compile(r"(?:[!-*,-<>-\[\]-~]|\\x\{[0-9A-F]{2,6}\})+")
 _CODE_POINT = re.compile(r"\\x\{([0-9A-F]+)\}")
 _SIZE = re.compile(r"[0-9]{1,20}")
 _PRIORITY = re.compile(r"-?[1-9]|0")

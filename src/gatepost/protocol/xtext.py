@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _HEXCHAR = re.compile(r"\+([0-9A-Fa-f]{2})")
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*+")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*")
 
 
 def decode_xtext(value: str) -> str:
