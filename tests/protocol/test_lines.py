@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import pairwise
+from time import process_time
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gatepost.protocol import states
+from gatepost.protocol.events import Bdat, Chunk
 from gatepost.protocol.lines import ChunkReader, DataReader, Flaw, LineBuffer, TextFilter
+from gatepost.protocol.server import ServerProtocol
+from gatepost.reply import Reply
 
 LIMIT = 12
+ENVELOPE = (b"MAIL FROM:<a@x.example>\r\n", b"RCPT TO:<b@example.org>\r\n")
 LONG, STRAY, TLS = Flaw.LONG_LINE, Flaw.STRAY_LINE_END, Flaw.TLS_HELLO
 
 #: Octets in which everything that matters is frequent.
@@ -107,11 +113,41 @@ def test_what_is_unread_can_be_taken_and_forgotten() -> None:
     buffer.append(b"DATA\r\nFrom:\r\n")
     assert buffer.line() == b"DATA"
     assert buffer.unread == 7
-    assert buffer.take() == b"From:\r\n"
+    assert buffer.take(7) == b"From:\r\n"
     assert buffer.unread == 0
     buffer.append(b"more")
     buffer.clear()
-    assert buffer.take() == b""
+    assert buffer.take(7) == b""
+
+
+@pytest.mark.parametrize("most", [3, 6, 7, 100])
+def test_what_was_taken_too_much_is_put_back(most: int) -> None:
+    buffer = LineBuffer(LIMIT)
+    buffer.append(b"DATA\r\nx.NOOP\r\nRSET\r\n")
+    assert buffer.line() == b"DATA"
+    taken = buffer.take(most)
+    assert (taken[:2], len(taken)) == (b"x.", min(most, 14))
+    buffer.put_back(taken[2:])
+    assert buffer.unread == 12
+    assert [buffer.line(), buffer.line(), buffer.line()] == [b"NOOP", b"RSET", None]
+    assert buffer.unread == 0
+
+
+def test_many_small_chunks_cost_what_their_octets_cost() -> None:
+    def seconds(count: int) -> float:
+        protocol = ServerProtocol()
+        for octets in (b"", b"EHLO x.example\r\n", *ENVELOPE, b"BDAT 1\r\nx" * count):
+            protocol.receive_data(octets)
+            started = process_time()
+            while (event := protocol.next_event()) is not None:
+                if not isinstance(event, Bdat | Chunk):
+                    protocol.reply(Reply(250))
+            protocol.offer(frozenset({"CHUNKING"}))
+        assert protocol.state is states.BDAT
+        return process_time() - started
+
+    few, many = (min(seconds(count) for _ in range(3)) for count in (2_000, 64_000))
+    assert many < 60 * few  # 32 times as much; a hundred times where each looks at all that follow
 
 
 # -- The text of a message ------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from io import IncrementalNewlineDecoder
 _TLS = b"\x16\x03"
 #: Octets of a line of AUTH, or of an answer to a challenge, with its CRLF (RFC 4954, 4.2).
 AUTH_LINE_LIMIT = 12_288
+#: Octets of a message that are read at a time: as many as a socket gives us at once.
+_AT_A_TIME = 262_144
 _PREAMBLES = frozenset({b"DATA ", b"BDAT "})
 #: With what the end of a message may begin, the longest first.
 _BEGINNINGS = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
@@ -61,11 +63,25 @@ class LineBuffer:
         self._octets = octets
         self.unread = len(octets)
 
-    def take(self) -> bytes:
-        """All octets as they are."""
-        octets = self._octets[self._start :] if self._start else self._octets
-        self.clear()
-        return octets
+    def take(self, most: int) -> bytes:
+        """The next octets as they are, so many at most."""
+        octets = self._octets
+        if self.unread <= most:
+            octets = octets[self._start :] if self._start else octets
+            self.clear()
+            return octets
+        start = self._start
+        self._start += most
+        self.unread -= most
+        return octets[start : self._start]
+
+    def put_back(self, octets: bytes) -> None:
+        """Have those not taken after all that were taken last."""
+        if self._octets:
+            self._start -= len(octets)
+        else:
+            self._octets = octets
+        self.unread += len(octets)
 
     def clear(self) -> None:
         """Forget everything that is not read yet."""
@@ -193,6 +209,11 @@ class ChunkReader:
         """Whether all octets have been read."""
         return not self._left
 
+    @property
+    def most(self) -> int:
+        """How many octets it can make use of now."""
+        return self._left
+
     def read(self, received: bytes) -> tuple[bytes, bytes]:
         """Take octets; return those of the chunk, and those behind its end."""
         content, behind = received[: self._left], received[self._left :]
@@ -203,9 +224,10 @@ class ChunkReader:
 class DataReader:
     """Reads a message up to CRLF.CRLF and unstuffs its dots (RFC 5321, 4.5.2), in any split."""
 
-    __slots__ = ("_held", "_lead", "ended")
+    __slots__ = ("_held", "_lead", "ended", "most")
 
     def __init__(self) -> None:
+        self.most = _AT_A_TIME  #: how many octets it can make use of now
         # The CRLF behind DATA counts as the one before the dot, but not as part of the message.
         self._held = b"\r\n"
         self._lead = 2

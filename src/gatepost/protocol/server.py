@@ -267,17 +267,16 @@ class ServerProtocol:
         return TextFilter(self._text_line_limit, repair=self._repair)
 
     def _read_text(self, reader: DataReader | ChunkReader) -> Event | None:
-        if not reader.ended:
-            if not (received := self.input.take()):
+        while not reader.ended:
+            if not (received := self.input.take(reader.most)):
                 return None
             content, behind = reader.read(received)
-            self.input.append(behind)
+            if behind:
+                self.input.put_back(behind)
             if content and self._filter is not None:
                 text = content if self._binary else self._filter.filter(content)
                 if text:
                     return Chunk(text)
-            if not reader.ended:
-                return None
         if isinstance(self._at_end, EndOfData) and self._filter and (rest := self._filter.end()):
             return Chunk(rest)
         self._reader = None
