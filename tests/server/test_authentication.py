@@ -386,9 +386,10 @@ def test_a_failure_has_to_wait_for_its_answer() -> None:
         await converse([Knows()], f"{HELLO}C: AUTH PLAIN {response}\nS: ...", tls=True)
         return loop.time() - before
 
-    assert run(hold(RIGHT)) < 0.1
-    assert run(hold(WRONG)) == pytest.approx(0.5, abs=0.1)
-    assert run(hold(NOBODY)) == pytest.approx(0.5, abs=0.1)
+    # On a busy machine anything takes longer than it would.
+    assert run(hold(RIGHT)) < 0.45
+    assert 0.45 < run(hold(WRONG)) < 0.95
+    assert 0.45 < run(hold(NOBODY)) < 0.95
 
 
 def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
