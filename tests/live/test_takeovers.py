@@ -316,6 +316,17 @@ def test_root_binds_and_somebody_else_serves(
     assert (everybodys / "state").stat().st_mode & 0o777 == 0o700
 
 
+def test_workers_import_from_where_the_supervisor_does(tmp_path: Path) -> None:
+    (tmp_path / "here.py").write_text(
+        "from gatepost import Deny, Plugin\n\n\nclass Here(Plugin):\n"
+        "    def rcpt(self, transaction, recipient):\n        return Deny('Here')\n"
+    )
+    with serving(tmp_path, before_limits='[[plugin]]\nuse = "here:Here"\n[limits]') as server:
+        client = Client(server.port, "one")
+        asyncio.run(client.send(1))
+        assert client.troubles == ["one-0: ['250', '550', '554']"]
+
+
 def test_what_lies_about_is_not_imported(tmp_path: Path) -> None:
     for name in ("logging.py", "gatepost.py", "uvloop.py"):
         (tmp_path / name).write_text("raise SystemExit('imported from the current directory')\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -14,8 +15,12 @@ from gatepost.metrics.snapshots import Accumulator
 from gatepost.processes.channel import Channel, Told
 from gatepost.processes.orders import Orders
 
-#: What a worker runs; what lies about in the current directory is not imported.
-PROGRAM: Final = (sys.executable, "-P", "-m", "gatepost.processes.worker")
+#: Whether what lies about in the current directory is imported, as `python -m` has it.
+_IS_OPEN = not {"", os.getcwd()}.isdisjoint(sys.path)
+#: What a worker runs, which imports from where we do.
+PROGRAM: Final = (
+    sys.executable, *(() if _IS_OPEN else ("-P",)), "-m", "gatepost.processes.worker",
+)  # fmt: skip
 
 #: How a worker ends that was told to.
 WELL: Final = "status 0"
