@@ -37,6 +37,6 @@ FLOODS = {
     "endless letter": Flood(LETTER, b"Hello!\r\n"),
     "endless dots": Flood(LETTER, b"..\r\n"),
     "endless chunk": Flood(_TO_BOB, b"x", b"BDAT 1000000000000000\r\n"),
-    "endless chunks": Flood(_TO_BOB, b"BDAT 1\r\nx"),
+    "endless chunks": Flood(_TO_BOB, b"BDAT 3\r\nx\r\n"),
     "deaf": Flood(("EHLO x.example",), _HELP),
 }

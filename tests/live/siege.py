@@ -35,7 +35,7 @@ class Honest:
 
     @property
     def slowest(self) -> float:
-        """Seconds that 99 of 100 visits took at most, but for what the machine is to blame for."""
+        """Seconds that 99 of 100 visits took at most, beyond what they took beside."""
         return _percentile(self.there) - _percentile(self.beside)
 
 
@@ -47,6 +47,8 @@ class Processes:
     workers: tuple[int, ...]
     memory: list[tuple[int, int]] = field(default_factory=list)
     """Octets of the supervisor, and of all workers, at each look."""
+    shares: list[tuple[int, int]] = field(default_factory=list)
+    """Nanoseconds that all workers had a processor, and waited for one, at each look."""
 
     @classmethod
     def of(cls, server: Server) -> Processes:
@@ -60,12 +62,23 @@ class Processes:
     def look(self) -> None:
         """Note what they take now."""
         self.memory.append((_resident(self.supervisor), sum(map(_resident, self.workers))))
+        had, waited = zip(*map(_scheduled, self.workers), strict=True)
+        self.shares.append((sum(had), sum(waited)))
 
     def growth(self) -> tuple[float, float]:
         """MiB that the supervisor, and all workers, took at most beyond what they took at first."""
         first = self.memory[0]
         supervisor, workers = (max(column) for column in zip(*self.memory, strict=True))
         return (supervisor - first[0]) / MIB, (workers - first[1]) / MIB
+
+    @property
+    def share(self) -> float:
+        """Which part of the time that the workers wanted a processor they had one.
+
+        The rest went to others: hostile clients, but also whatever else this machine is busy with.
+        """
+        (had, waited), (now_had, now_waited) = self.shares[0], self.shares[-1]
+        return (now_had - had) / (now_had - had + now_waited - waited)
 
     def late_growth(self) -> float:
         """MiB that all workers took more in the last third of the time than in the second."""
@@ -141,6 +154,11 @@ def _watched(processes: Processes) -> Iterator[None]:
 def _resident(pid: int) -> int:
     pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _scheduled(pid: int) -> tuple[int, int]:
+    had, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return int(had), int(waited)
 
 
 def _percentile(seconds: list[float]) -> float:

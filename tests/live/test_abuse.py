@@ -7,13 +7,15 @@ processes take is bounded, and given back.
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TypeAlias
 
 import pytest
@@ -74,8 +76,20 @@ FILES = 3000
 SLACK = 32
 
 
+#: Where several processes run tests, they wait for each other here.
+pytestmark = pytest.mark.timeout(300)
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Serve:
+def alone() -> Iterator[None]:
+    """There is one siege at a time."""
+    with (Path(gettempdir()) / "gatepost-siege").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def serve(tmp_path: Path, alone: None) -> Serve:
     """Starts a server; its `limits` are lines of that table."""
     pytest.importorskip("aiohttp", reason="what the metrics need is not installed")
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < FILES:
@@ -102,7 +116,7 @@ def check(siege: Siege, server: Server, *, each: float) -> None:
     """What holds after every siege; `each` are the MiB that one hostile client may take."""
     assert siege.honest.troubles == []
     assert len(siege.honest.there) > 30
-    assert siege.honest.slowest < 1.0
+    assert siege.honest.slowest * siege.processes.share < 1.0
     supervisor, workers = siege.processes.growth()
     assert supervisor < 4
     assert workers < SLACK + each * siege.clients
@@ -112,7 +126,12 @@ def check(siege: Siege, server: Server, *, each: float) -> None:
 
 def all_heard(siege: Siege, *words: str) -> set[str]:
     """The kinds of clients that heard nothing last but one of these."""
-    return {kind for kind, heard in siege.heard.items() if heard.keys() <= set(words)}
+    return siege.heard.keys() - others_heard(siege, *words).keys()
+
+
+def others_heard(siege: Siege, *words: str) -> dict[str, dict[str, int]]:
+    """The kinds of clients that heard something else last, and what they heard."""
+    return {kind: heard for kind, heard in siege.heard.items() if heard.keys() - set(words)}
 
 
 def errors(server: Server) -> list[str]:
@@ -145,7 +164,7 @@ def test_two_thousand_slow_clients(serve: Serve) -> None:
             "drip_letter",
             "drip_letter starttls",
         }
-        assert all_heard(siege, "421 4.4.2", "hung up on", "reset") == siege.heard.keys()
+        assert others_heard(siege, "421 4.4.2", "hung up on", "reset") == {}
         assert errors(server) == []
 
 
@@ -166,14 +185,12 @@ def test_clients_who_never_stop(serve: Serve) -> None:
             ("cancelled AUTH", 20, "implicit", implicit),
             ("guess", 20, "starttls", clear),
         ]
-        siege = besiege(server, kinds, seconds=5, going=4)
+        siege = besiege(server, kinds, seconds=5)
         check(siege, server, each=0.5)  # a thousand recipients
         assert siege.processes.late_growth() < SLACK
-        assert all_heard(siege, "221 2.0.0") == {"churn starttls", "churn implicit"}
-        # Each guess takes longer than the one before: how far they come depends on the machine.
-        guesses = siege.heard.pop("guess starttls")
-        assert guesses.keys() <= {"421 4.7.0", "still there"}
-        assert all_heard(siege, "221 2.0.0", "421 4.7.0") == siege.heard.keys()
+        churning = {"churn starttls", "churn implicit"}
+        assert all_heard(siege, "221 2.0.0") == churning, siege.heard
+        assert others_heard(siege, "421 4.7.0").keys() == churning, siege.heard
         assert errors(server) == []
 
 
@@ -193,7 +210,7 @@ def test_what_never_ends(serve: Serve) -> None:
         ]
         siege = besiege(server, kinds)
         check(siege, server, each=1.6)  # a header, a body, and as much as may be read ahead
-        assert all_heard(siege, "421 4.4.2") == siege.heard.keys()
+        assert others_heard(siege, "421 4.4.2") == {}
         assert errors(server) == []
 
 
@@ -214,7 +231,7 @@ def test_a_plugin_that_is_out_of_its_mind(serve: Serve) -> None:
         kinds: list[Kind] = [(f"mood:{mood}", 20, "", clear) for mood in MOODS]
         siege = besiege(server, kinds, seconds=4)
         check(siege, server, each=0.1)
-        assert all_heard(siege, "451 4.3.0") == siege.heard.keys()
+        assert others_heard(siege, "451 4.3.0") == {}
         asked = sum(heard["451 4.3.0"] for heard in siege.heard.values())
         labels = 'plugin="moods",hook="rcpt",verdict="defer",mode="enforce"'
         counted = f"gatepost_verdicts_total{{{labels}}} {asked}\n"
