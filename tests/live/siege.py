@@ -98,7 +98,7 @@ class Siege:
 
 
 def besiege(
-    server: Server, kinds: Sequence[Kind], *, seconds: float = 0, going: float = 30
+    server: Server, kinds: Sequence[Kind], *, seconds: float = 0, going: float = 60
 ) -> Siege:
     """Have hostile clients come, again and again for so long, and an honest one meanwhile.
 
