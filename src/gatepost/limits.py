@@ -31,6 +31,7 @@ class Limits:
 
     message_size: int = 52_428_800  #: octets of a message; 0: no limit
     header_size: int = 1_048_576  #: octets of a message's header block
+    header_lines: int = 10_000  #: lines of a message's header block
     text_line: int = 65_536  #: octets of a line of a message; never fewer than 1000
     memory: int = 262_144  #: octets of a message kept in memory; the rest goes to a file
     received: int = 100  #: Received fields that mean a loop

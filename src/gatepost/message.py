@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 from gatepost.body import PIECE, Body, cut
 from gatepost.headers import Headers
@@ -151,7 +151,8 @@ class Message:
     def _start(self) -> None:
         self.headers = Headers()
         self.headers_complete = False  #: the body has begun, or all is in
-        self.oversized_header = False  #: the header block is beyond its limits; nothing was kept
+        #: the limit that the header block is beyond, so that nothing was kept; empty: none
+        self.oversized_header: Literal["", "header_size", "header_lines"] = ""
         self.separated = False  #: an empty line ends the header; if not, other readers may differ
         self._arrived: bytes | bytearray = b""  # of the header, while it is not complete
         self._known = 0  # octets in there that are header for certain
@@ -167,9 +168,10 @@ class Message:
         known = self._known
         self._known, ended = _header_reach(arrived, known)
         self._lines += arrived.count(b"\n", known, self._known)
-        if self._known > self._header_limit or self._lines > self._header_lines:
-            self.oversized_header = True
-            self._arrived = b""
+        if self._known > self._header_limit:
+            self.oversized_header, self._arrived = "header_size", b""
+        elif self._lines > self._header_lines:
+            self.oversized_header, self._arrived = "header_lines", b""
         elif ended:
             self._complete(arrived, self._known)
         elif not self._arrived:

@@ -105,6 +105,7 @@ DIALOGUES: list[tuple[str, int, int, str]] = [
     ("message_size",    10, 1, ENVELOPE + "C: Subject: Hello\nC: .\nS: 552 5.3.4 ...\n"),
     ("message_size",    10, 1, MAIL + RCPT + "C: BDAT 12 LAST\nC: 0123456789\nS: 552 5.3.4 ...\n"),
     ("header_size",     10, 1, ENVELOPE + "C: Subject: Hello\nC: .\nS: 554 5.6.0 ...\n"),
+    ("header_lines",     1, 1, ENVELOPE + "C: A: b\nC: C: d\nC:\nC: .\nS: 554 5.6.0 ...\n"),
     ("text_line",     1000, 1, ENVELOPE + f"C: {'x' * 999}\nC: .\nS: 554 5.6.0 ...\n"),
     ("received",         2, 1, ENVELOPE + "C: Received: a\n" * 2 + "C:\nC: .\nS: 554 5.4.6 ...\n"),
     ("line",           512, 0, f"C: NOOP {'x' * 506}\nS: 500 5.5.2 ...\n"),

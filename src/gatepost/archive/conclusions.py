@@ -18,7 +18,9 @@ AT_THE_END = frozenset({"data", "headers", "message", "queue"})
 #: The hooks on which a client is turned away before it has brought a message.
 AT_THE_DOOR = frozenset({"connect", "helo", "starttls", "auth"})
 #: The limits for which a message is refused at its end, and those for which a client may not come.
-_LIMITS_AT_THE_END = frozenset({"message_size", "header_size", "text_line", "received"})
+_LIMITS_AT_THE_END = frozenset(
+    {"message_size", "header_size", "header_lines", "text_line", "received"}
+)
 _LIMITS_AT_THE_DOOR = frozenset({"connections", "connections_per_address", "connection_rate"})
 
 

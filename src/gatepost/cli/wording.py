@@ -29,6 +29,7 @@ NAMED = 5
 LIMIT_SENTENCES = {
     "message_size": "The message was bigger than {} octets",
     "header_size": "The header of the message was bigger than {} octets",
+    "header_lines": "The header of the message had more than {} lines",
     "text_line": "A line of the message was longer than {} octets",
     "received": "The message had {} Received fields, as one has that goes round in circles",
     "recipients": "The message was to go to more than {} recipients",

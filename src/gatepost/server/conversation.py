@@ -234,7 +234,11 @@ class Conversation:
             session,
             event.sender,
             event.parameters,
-            message=Message(memory=limits.memory, header_limit=limits.header_size),
+            message=Message(
+                memory=limits.memory,
+                header_limit=limits.header_size,
+                header_lines=limits.header_lines,
+            ),
             number=session.messages,
         )
         self._reception = Reception(

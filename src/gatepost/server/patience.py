@@ -31,8 +31,11 @@ _IDLE_IF_REFUSED: frozenset[type[Event]] = frozenset({Auth, AuthResponse, StartT
 
 #: The limits that one message runs into; the others concern the session.
 _OF_MESSAGE = frozenset(
-    {"message_size", "header_size", "text_line", "received", "recipients", "data_timeout"}
-)
+    {
+        "message_size", "header_size", "header_lines", "text_line", "received", "recipients",
+        "data_timeout",
+    }
+)  # fmt: skip
 
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors", final=True, limit="errors")
 TOO_MANY_IDLE = Reply(

@@ -23,7 +23,14 @@ log = logging.getLogger(__name__)
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients", limit="recipients")
 TOO_BIG = Reply(552, "5.3.4", "Message too big", limit="message_size")
 LOOP = Reply(554, "5.4.6", "The message goes round in circles", limit="received")
-BIG_HEADER = Reply(554, "5.6.0", "The header is too big", limit="header_size")
+#: What is said to a header beyond one of its limits.
+BIG_HEADER = {
+    limit: Reply(554, "5.6.0", text, limit=limit)
+    for limit, text in (
+        ("header_size", "The header is too big"),
+        ("header_lines", "The header has too many lines"),
+    )
+}
 NO_ROOM = Reply(452, "4.3.1", "No room for the message now")
 CHUNK_TAKEN = Reply(250, "2.0.0", "Chunk taken")
 
@@ -128,7 +135,7 @@ class Reception:
         message = self.transaction.message
         self._keep(message.append, event.content)
         if message.oversized_header:
-            self._refuse(BIG_HEADER)
+            self._refuse(BIG_HEADER[message.oversized_header])
         elif message.headers_complete and not self._heard_headers:
             await self._hear_headers()
 

@@ -127,8 +127,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send octets, encrypted."""
         if self._channel.ready:
-            self._channel.seal(bytes(data))
-            self._send()
+            try:
+                self._channel.seal(bytes(data))
+            except TlsFailure as failure:  # it is this client's alone, and not for who writes
+                self._fail(failure)
+            else:
+                self._send()
 
     def can_write_eof(self) -> bool:
         """Whether the client can be told that nothing follows, and still be heard."""
