@@ -20,6 +20,7 @@ import pytest
 
 import gatepost
 from tests.live.serving import GATEPOST, SECONDS, Client, Server, serving
+from tests.ports import free_port
 
 #: A plugin whose start takes a while, so that something else can happen meanwhile.
 SLOW = """
@@ -53,11 +54,6 @@ def processes_of(directory: Path) -> set[int]:
         except OSError:  # it is gone
             continue
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 def is_refused(port: int) -> bool:

@@ -17,6 +17,7 @@ from gatepost.config import Listen
 from gatepost.processes import sockets as sockets_of_a_server
 from gatepost.processes.sockets import Sockets, from_systemd
 from gatepost.server.listener import CannotListen
+from tests.ports import some_ports
 
 MX = Listen("127.0.0.1:0", "mx")
 SUBMISSION = Listen("127.0.0.1:0", "submission")
@@ -102,14 +103,11 @@ def test_a_listener_may_change_its_name_and_keep_its_socket(sockets: Sockets) ->
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine does not speak IPv6")
 def test_both_versions_of_ip_at_one_port(sockets: Sockets) -> None:
-    for number in range(10):  # somebody may have that port of IPv4 already
-        six = Listen("[::]:0", f"six{number}")
-        sockets.bind([six])
-        port = sockets.address_of(six).port
+    for port in some_ports():
         with suppress(CannotListen):
-            sockets.bind([Listen(f"0.0.0.0:{port}", "four")])
+            sockets.bind([Listen(f"[::]:{port}", "six"), Listen(f"0.0.0.0:{port}", "four")])
             return
-    pytest.fail("none of ten ports could be had twice")
+    pytest.fail("none of a hundred ports could be had twice")
 
 
 def link_local() -> str:
