@@ -22,6 +22,7 @@ from gatepost import Accept, Defer, Deny, Password, Verdict
 from gatepost.plugins.auth import auth_imap
 from gatepost.plugins.auth.auth_imap import AuthImap
 from gatepost.testing import a_session
+from tests.ports import free_ports
 
 PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 DOVECOT = shutil.which("dovecot", path=PATH)
@@ -113,7 +114,7 @@ def dovecot() -> Iterator[Dovecot]:
     with tempfile.TemporaryDirectory() as name:  # pytest's own only root may enter
         directory = Path(name)
         directory.chmod(0o755)
-        ports = {"imap": _free_port(), "imaps": _free_port()}
+        ports = dict(zip(("imap", "imaps"), free_ports(2), strict=True))
         _furnish(directory, ports)
         process = subprocess.Popen(
             [str(DOVECOT), "-F", "-c", directory / "dovecot.conf"], stderr=subprocess.PIPE
@@ -145,12 +146,6 @@ def _furnish(directory: Path, ports: dict[str, int]) -> None:
     broken.write_text("#!/bin/sh\nexit 111\n")
     broken.chmod(0o755)
     (directory / "dovecot.conf").write_text(CONFIGURATION.format(directory=directory, **ports))
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_listener(process: subprocess.Popen[bytes], port: int) -> None:

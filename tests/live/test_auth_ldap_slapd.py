@@ -21,6 +21,7 @@ import trustme
 from gatepost import Accept, Defer, Deny, Password, Proven, Site, Verdict
 from gatepost.plugins.auth.auth_ldap import AuthLdap
 from gatepost.testing import a_session
+from tests.ports import free_ports
 
 PROGRAMS = "/usr/sbin:/usr/local/sbin:/usr/local/libexec:/usr/lib/openldap"
 SLAPD = shutil.which("slapd", path=PROGRAMS)
@@ -109,14 +110,6 @@ PEOPLE_THERE = [
     ("uid=bücher", "bücher", "buecher@example.org", "bücher's"),
     (r"uid=o\2cneil\2bco", "o,neil+co", "oneil@example.org", "o'neil's"),
 ]
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from aiohttp import web
 from gatepost import Accept, Credentials, Defer, Deny, Password, Site, Tls, Token, Verdict
 from gatepost.plugins.auth.auth_dovecot import AuthDovecot
 from gatepost.testing import a_session
+from tests.ports import free_ports
 
 PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 DOVECOT = shutil.which("dovecot", path=PATH)
@@ -129,14 +130,6 @@ class Dovecot:
             asking.connect(self.server.removeprefix("unix:"))
             return asking.recv(1) == b"V"
         return False
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import uvloop
 from gatepost.address import Address
 from gatepost.client import Client, Destination, NextHops, Outcome, Stage, Timeouts
 from gatepost.message import Message
+from tests.ports import free_port
 
 SMTP_SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
 pytestmark = pytest.mark.skipif(
@@ -58,9 +59,7 @@ def _await_listener(process: subprocess.Popen[bytes], at: str) -> None:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def send(

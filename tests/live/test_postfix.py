@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -35,6 +34,7 @@ from gatepost.client import Client, Destination, Outcome, Stage, Timeouts
 from gatepost.message import Message
 from gatepost.plugins.queue.forward import Forward
 from gatepost.protocol.parameters import MailParameters
+from tests.ports import free_ports
 
 PROGRAMS = "/usr/sbin:/usr/local/sbin"
 POSTFIX = shutil.which("postfix", path=PROGRAMS)
@@ -186,14 +186,6 @@ def without_trace(octets: bytes) -> bytes:
     trace = TRACE.match(octets)
     assert trace, octets[:200]
     return octets[trace.end() :]
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def configure(directory: Path) -> Postfix:

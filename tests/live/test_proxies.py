@@ -26,6 +26,7 @@ from gatepost.protocol.proxy_header import ProxyHeader
 from gatepost.protocol.xclient import XForwardFacts
 from gatepost.session import Endpoint
 from gatepost.tls import Tls
+from tests.ports import free_port
 
 PROGRAMS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/bin"
 NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_mail_module.so")
@@ -775,8 +776,7 @@ def configure_postfix(directory: Path, gate: Gate) -> int:
     for name, owner in ("etc", "root"), ("queue", "root"), ("data", "postfix"):
         (directory / name).mkdir()
         shutil.chown(directory / name, owner)
-    with listening() as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     main = POSTFIX.format(directory=directory, daemons=POSTFIX_DAEMONS, gate=gate.port)
     (directory / "etc/main.cf").write_text(main)
     (directory / "etc/master.cf").write_text(POSTFIX_MASTER.format(port=port))

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNITS = ("gatepost.service", "gatepost.socket")
 GATEPOST = [sys.executable, "-m", "gatepost"]
@@ -141,12 +143,9 @@ def ear(tmp_path: Path) -> Iterator[Ear]:
     ear.close()
 
 
-def free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def free_port_of(host: str) -> int:
     try:
-        with socket.socket(family) as free:
-            free.bind((host, 0))
-            return int(free.getsockname()[1])
+        return free_port(host)
     except OSError as error:
         pytest.skip(f"nobody can listen on {host}: {error}")
 
@@ -186,7 +185,7 @@ def send(client: smtplib.SMTP) -> None:
 
 @needs("systemd-socket-activate")
 def test_the_server_takes_sockets_over_and_tells_how_it_is(tmp_path: Path, ear: Ear) -> None:
-    v4, v6, unix = free_port("127.0.0.1"), free_port("::1"), tmp_path / "lmtp"
+    v4, v6, unix = free_port_of("127.0.0.1"), free_port_of("::1"), tmp_path / "lmtp"
     (tmp_path / "gatepost.toml").write_text(CONFIGURATION.format(v4=v4, v6=v6, unix=unix))
     listens = [f"127.0.0.1:{v4}", f"[::1]:{v6}", str(unix)]
     with activated(tmp_path, *listens, notify=ear.path) as process:

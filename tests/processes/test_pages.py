@@ -15,6 +15,7 @@ import pytest
 from gatepost.metrics.figures import Figures
 from gatepost.metrics.snapshots import Accumulator
 from gatepost.processes.pages import Pages
+from tests.ports import free_port
 
 pytest.importorskip("aiohttp", reason="the pages need aiohttp")
 
@@ -32,8 +33,7 @@ def directory() -> Iterator[Path]:
 
 def somewhere() -> str:
     """An address that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as there:
-        return f"127.0.0.1:{there.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def some_pages(ready: Callable[[], bool] = lambda: True) -> Pages:
