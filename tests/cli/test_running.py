@@ -58,6 +58,14 @@ def test_a_configuration_that_is_no_toml_does_not_say_where_the_server_is(
     assert "line 2" in doubt
 
 
+def test_nor_does_one_that_is_nested_too_deep(gatepost: Gatepost, tmp_path: Path) -> None:
+    path = tmp_path / "gatepost.toml"
+    path.write_text(f"x = {'[' * 100_000}")
+    result = gatepost("stop", "-c", str(path))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1].startswith(f"{path}: ")
+
+
 def test_nor_does_one_that_is_not_there(gatepost: Gatepost, tmp_path: Path) -> None:
     path = tmp_path / "nowhere.toml"
     doubts = gatepost("status", "-c", str(path)).stderr.splitlines()[1:]

@@ -33,5 +33,5 @@ def _doubts(config_file: Path) -> Iterator[str]:
         tomllib.loads(config_file.read_text("utf-8-sig"))
     except OSError as error:
         yield f"{config_file}: cannot be read: {error.strerror}"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         yield f"{config_file}: {error}"

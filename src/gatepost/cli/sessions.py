@@ -90,8 +90,7 @@ def _row(record: Record) -> tuple[str, ...]:
 def _json(record: Record) -> str:
     """The record with what became of it; all that is not ASCII is escaped."""
     conclusion = conclusion_of(record)
-    settled = LIMITS if conclusion.limit else ""
-    if conclusion.decision:
-        settled = conclusion.decision.plugin
+    limit = LIMITS if conclusion.limit else ""
+    settled = conclusion.decision.plugin if conclusion.decision else limit
     told = {"id": record.id, "outcome": conclusion.word, "settled_by": settled}
     return json.dumps({**told, **msgspec.to_builtins(record), "reply": conclusion.reply})

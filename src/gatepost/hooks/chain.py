@@ -218,7 +218,7 @@ class Chain:
                 heard = turn.method(site)
                 if heard is not None:
                     await settled(turn, heard)
-            except Exception as error:
+            except Exception as error:  # a plugin's, which goes on with its name
                 error.add_note(f"{turn.name} failed on startup")
                 raise
 

@@ -102,7 +102,7 @@ class Handled:
                 # would wait for it, however long the handler hangs.
                 if self._handler.filter(record):
                     self._handler.emit(record)
-            except Exception as error:
+            except Exception as error:  # somebody else's handler may raise whatever it likes
                 lost, trouble = lost + 1, error
         if trouble is not None:
             raise NotWritten(lost, trouble)
